@@ -28,7 +28,5 @@ def test_integer() -> None:
 
 
 def test_unknown_names_the_nearest_else_all() -> None:
-    assert "did you mean StepLR" in str(
-        checks.unknown("schedule", "steplr2", ["StepLR", "CosineAnnealingLR"])
-    )
+    assert "did you mean StepLR" in str(checks.unknown("schedule", "steplr2", ["StepLR", "CosineAnnealingLR"]))
     assert "the choices are a, b" in str(checks.unknown("kind", "zzz", ["a", "b"]))

@@ -52,12 +52,8 @@ def test_imports_go_down_only() -> None:
     assert [line for path in files for line in violations(path)] == []
 
 
-@pytest.mark.parametrize(
-    "line", ["from ..training import updates", "import hone.schedules", "from hone import cli"]
-)
-def test_an_import_against_the_direction_is_seen(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
-) -> None:
+@pytest.mark.parametrize("line", ["from ..training import updates", "import hone.schedules", "from hone import cli"])
+def test_an_import_against_the_direction_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str) -> None:
     monkeypatch.setattr(sys.modules[__name__], "SOURCE", tmp_path)
     (tmp_path / "losses").mkdir()
     bad = tmp_path / "losses" / "bad.py"

@@ -78,9 +78,7 @@ def integer(name: str, value: object, *, at_least: int | None = None, at_most: i
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name} must be a whole number, got {value!r} ({type(value).__name__})")
     if (at_least is not None and value < at_least) or (at_most is not None and value > at_most):
-        bounds = [f"at least {at_least}"] * (at_least is not None) + [f"at most {at_most}"] * (
-            at_most is not None
-        )
+        bounds = [f"at least {at_least}"] * (at_least is not None) + [f"at most {at_most}"] * (at_most is not None)
         raise invalid(name, "be a whole number " + " and ".join(bounds), value)
     return value
 
