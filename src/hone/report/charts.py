@@ -1,0 +1,247 @@
+"""Line charts and scatter plots as inline SVG that takes its colours from the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from .axes import Frame, log_ticks, smooth, span, thin, ticks
+from .markup import Content, Markup, element, joined
+from .wording import short
+
+#: The size that a chart is drawn for; it scales with its column.
+WIDTH, HEIGHT = 460, 250
+#: How many colours the page's palette has (``--c1`` ...).
+COLOURS = 8
+#: Points of all curves of a chart together, so that a page stays small.
+_POINTS = 1600
+#: From how many points on a noisy curve is also drawn smoothed.
+_NOISY = 40
+
+
+@dataclass(frozen=True)
+class Series:
+    """One curve: ``colour`` counts the palette from 1; ``low`` and ``high`` draw a band around it."""
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+    colour: int = 1
+    dots: bool = False
+    faint: bool = False
+    low: Sequence[float] | None = None
+    high: Sequence[float] | None = None
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A place on a curve that is pointed at."""
+
+    x: float
+    y: float
+    text: str
+
+
+def noisy(name: str, x: Sequence[float], y: Sequence[float], colour: int = 1) -> list[Series]:
+    """A noisy curve as two: itself, faint, and its running mean over a twentieth of it."""
+    if len(x) < _NOISY:
+        return [Series(name, x, y, colour)]
+    return [Series("", x, y, colour, faint=True), Series(f"{name}, smoothed", x, smooth(y, len(x) // 20), colour)]
+
+
+def line_chart(
+    title: str,
+    series: Sequence[Series],
+    *,
+    x_name: str = "update",
+    levels: Mapping[str, float] | None = None,
+    mark: Mark | None = None,
+    log_y: bool = False,
+    from_zero: bool = False,
+    note: Content = None,
+) -> Markup:
+    """Curves over a common axis, with a legend, as an HTML figure.
+
+    Args:
+        title: what the curves show.
+        series: the curves.
+        x_name: what the horizontal axis counts.
+        levels: dashed lines at a constant value, by name.
+        mark: a point to point at.
+        log_y: logarithmic vertical axis; values that are not positive are left out.
+        from_zero: the vertical axis starts at zero.
+        note: a sentence beneath.
+
+    Example:
+        >>> chart = line_chart("Loss", [Series("train", [0, 1], [2.0, 1.0])])
+        >>> "<svg" in chart and 'role="img"' in chart
+        True
+    """
+    levels = levels or {}
+    frame = _frame(series, levels, log_y, from_zero)
+    drawn: list[Content] = [_grid(frame), [_level(frame, value) for value in levels.values()]]
+    budget = max(8, _POINTS // (4 * max(len(series), 1)))
+    drawn += [_curve(frame, item, budget) for item in series]
+    drawn += [_level_names(frame, levels), _marked(frame, mark), _axis_name(frame, x_name)]
+    return _figure(title, _spoken(title, series, levels), drawn, _legend(series), note)
+
+
+def scatter_chart(title: str, x: Sequence[float], y: Sequence[float], *, x_name: str, y_name: str) -> Markup:
+    """Pairs as points over the diagonal where both are equal, both axes with the same range."""
+    low, high = span([*x, *y], pad=0.03)
+    frame = Frame(52, 14, 52 + HEIGHT, 14 + HEIGHT, (low, high), (low, high))
+    start, end = frame.place(low, low), frame.place(high, high)
+    points = [
+        element("circle", cx=f"{across:.1f}", cy=f"{down:.1f}", r=2.6)
+        for a, b in zip(x, y, strict=True)
+        if frame.shows(a) and frame.shows(b)
+        for across, down in [frame.place(a, b)]
+    ]
+    drawn = [
+        _grid(frame),
+        element("line", x1=start[0], y1=start[1], x2=end[0], y2=end[1], class_="level"),
+        element("g", points, class_="points"),
+        _axis_name(frame, x_name),
+        element("text", y_name, x=frame.left + 6, y=frame.top + 12, class_="axis"),
+    ]
+    spoken = f"{title}: {len(x)} points, {x_name} from {short(low)} to {short(high)}"
+    return _figure(title, spoken, drawn, None, None, width=52 + HEIGHT + 14, height=HEIGHT + 52)
+
+
+def _frame(series: Sequence[Series], levels: Mapping[str, float], log_y: bool, from_zero: bool) -> Frame:
+    # A band reaches further than its middle; a curve drawn faint is noise, but it still has to fit.
+    values = [v for item in series for part in (item.y, item.low, item.high) if part is not None for v in part]
+    values += levels.values()
+    if log_y:
+        low, high = span([value for value in values if value > 0])
+        y = (low / 1.3, high * 1.3) if low > 0 else (1e-6, 1.0)
+    else:
+        y = span(values, pad=0.07)
+        if from_zero:
+            y = (min(0.0, *y) if y[0] < 0 and min(values, default=0) < 0 else 0.0, max(y[1], 1e-12))
+    x = span([v for item in series for v in item.x])
+    return Frame(52, 14, WIDTH - 14, HEIGHT - 36, x, y, log=log_y and y[0] > 0)
+
+
+def _grid(frame: Frame) -> Markup:
+    lines = []
+    for tick in log_ticks(*frame.y) if frame.log else ticks(*frame.y):
+        y = frame.place(frame.x[0], tick)[1]
+        lines.append(element("line", x1=frame.left, x2=frame.right, y1=f"{y:.1f}", y2=f"{y:.1f}", class_="grid"))
+        lines.append(element("text", short(tick), x=frame.left - 8, y=f"{y + 4:.1f}", class_="tick end"))
+    for tick in ticks(*frame.x, 6):
+        x = frame.place(tick, frame.y[1])[0]
+        lines.append(element("text", short(tick), x=f"{x:.1f}", y=frame.bottom + 18, class_="tick mid"))
+    return element("g", lines, aria_hidden="true")
+
+
+def _axis_name(frame: Frame, name: str) -> Markup:
+    return element("text", name, x=frame.right, y=frame.bottom + 33, class_="axis end")
+
+
+def _curve(frame: Frame, item: Series, buckets: int) -> Markup:
+    x, y = thin(item.x, item.y, buckets)
+    pen = f"c{(item.colour - 1) % COLOURS + 1}"
+    parts = [element("path", d=_path(frame, x, y), class_=f"line {pen}" + (" faint" if item.faint else ""))]
+    if item.low is not None and item.high is not None:
+        around = [*zip(item.x, item.high, strict=True), *reversed([*zip(item.x, item.low, strict=True)])]
+        parts.insert(0, element("path", d=_path(frame, *zip(*around, strict=True)) + "Z", class_=f"band {pen}"))
+    if item.dots:
+        parts += [_dot(frame, item.name, a, b, pen) for a, b in zip(x, y, strict=True) if frame.shows(b)]
+    return joined(parts)
+
+
+def _path(frame: Frame, x: Sequence[float], y: Sequence[float]) -> str:
+    """The path through the points; it breaks where a value cannot be shown."""
+    steps, pen = [], "M"
+    for a, b in zip(x, y, strict=True):
+        if not frame.shows(b):
+            pen = "M"
+            continue
+        across, down = frame.place(a, b)
+        steps.append(f"{pen}{across:.1f} {down:.1f}")
+        pen = "L"
+    return "".join(steps)
+
+
+def _dot(frame: Frame, name: str, x: float, y: float, pen: str) -> Markup:
+    across, down = frame.place(x, y)
+    says = element("title", f"{name} {short(y)} at {short(x)}")
+    return element("circle", says, cx=f"{across:.1f}", cy=f"{down:.1f}", r=3, class_=f"dot {pen}")
+
+
+def _level(frame: Frame, value: float) -> Markup:
+    y = f"{frame.place(frame.x[0], value)[1]:.1f}" if frame.shows(value) else "-9"
+    return element("line", x1=frame.left, x2=frame.right, y1=y, y2=y, class_="level")
+
+
+def _level_names(frame: Frame, levels: Mapping[str, float]) -> Markup:
+    """The names of the levels, each on its line, moved apart where two lines are close."""
+    placed, last = [], float("inf")
+    for name, value in sorted(levels.items(), key=lambda level: level[1]):
+        if frame.shows(value):
+            last = min(frame.place(frame.x[0], value)[1] - 5, last - 13)
+            text = f"{name} {short(value)}"
+            placed.append(element("text", text, x=frame.right, y=f"{last:.1f}", class_="axis end halo"))
+    return joined(placed)
+
+
+def _marked(frame: Frame, mark: Mark | None) -> Markup | None:
+    if mark is None or not frame.shows(mark.y):
+        return None
+    x, y = frame.place(mark.x, mark.y)
+    right = x < (frame.left + frame.right) / 2
+    text = element(
+        "text",
+        mark.text,
+        x=f"{x + (9 if right else -9):.1f}",
+        y=f"{max(y - 8, frame.top + 4):.1f}",
+        class_="mark halo" + ("" if right else " end"),
+    )
+    return joined(element("circle", cx=f"{x:.1f}", cy=f"{y:.1f}", r=5.5, class_="ring"), text)
+
+
+def _spoken(title: str, series: Sequence[Series], levels: Mapping[str, float]) -> str:
+    """The chart in words, for those who cannot see it."""
+    said = []
+    for item in series:
+        finite = [value for value in item.y if value == value]
+        if item.name and finite:
+            said.append(
+                f"{item.name} from {short(finite[0])} to {short(finite[-1])}, "
+                f"lowest {short(min(finite))}, highest {short(max(finite))}"
+            )
+    said += [f"{name} {short(value)}" for name, value in levels.items()]
+    return f"{title}: " + ("; ".join(said[:12]) or "no values")
+
+
+def _legend(series: Sequence[Series]) -> Markup | None:
+    named = [item for item in series if item.name]
+    if len(named) < 2 and not any("," in item.name for item in named):
+        return None
+    entries = [
+        element("li", element("i", class_=f"c{(item.colour - 1) % COLOURS + 1}", aria_hidden="true"), item.name)
+        for item in named[: COLOURS + 4]
+    ]
+    if len(named) > COLOURS + 4:
+        entries.append(element("li", f"and {len(named) - COLOURS - 4} more"))
+    return element("ul", entries, class_="legend")
+
+
+def _figure(
+    title: str,
+    spoken: str,
+    drawn: Content,
+    legend: Markup | None,
+    note: Content,
+    *,
+    width: int = WIDTH,
+    height: int = HEIGHT,
+) -> Markup:
+    return element(
+        "figure",
+        element("figcaption", element("strong", title), legend),
+        element("svg", drawn, viewBox=f"0 0 {width} {height}", role="img", aria_label=spoken),
+        element("p", note, class_="note") if note else None,
+        class_="chart",
+    )

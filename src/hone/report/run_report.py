@@ -1,0 +1,239 @@
+"""The page of a run: the result first, then how it came about, where it errs, and what to do next."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from .curves import evaluation_table, run_charts
+from .folder import RunFolder, read_run
+from .layers import source_weights, training_share
+from .markup import Content, Markup, element, folded, joined
+from .page import facts, page, save, section, share_bar
+from .quality import mistake_gallery, mistakes_intro, quality_parts
+from .result import Result
+from .wording import count, duration, plural, score_text, short
+
+_VERB = {
+    "classify": "classifies",
+    "multilabel": "labels",
+    "regress": "predicts values for",
+    "segment": "segments",
+}
+
+
+def write_report(run: str | Path) -> Path:
+    """Write ``report.html`` into a run folder: one file that shows everything and needs no network.
+
+    Whatever the run did not leave behind is named at the top of the page; nothing is made up for it.
+
+    Args:
+        run: the run folder.
+
+    Returns:
+        Path of the page.
+
+    Raises:
+        FileNotFoundError: ``run`` is not a run folder.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> Result("classify", "accuracy").write(folder / "result.json")
+        >>> write_report(folder).name
+        'report.html'
+    """
+    read = read_run(run)
+    return save(read.path / "report.html", report_page(read))
+
+
+def report_page(run: RunFolder) -> str:
+    """The HTML of a run's page."""
+    result = run.result
+    kicker = " · ".join(filter(None, [f"{result.model}" if result else "", result.data if result else ""]))
+    return page(
+        f"{run.name}: {_headline(run)}",
+        _lead(run),
+        _banner(run),
+        _hero(run),
+        _key_facts(run),
+        _notes(run),
+        section(
+            "How it learned",
+            "Everything is drawn over the updates that were completed. Hover over a dot for its value.",
+            element("div", run_charts(run), class_="grid") if run.train or run.evaluations else None,
+            evaluation_table(run),
+            name="curves",
+        ),
+        *(_quality(run, result) if result else ()),
+        _model(run),
+        _setting(run),
+        _next_steps(run),
+        kicker=kicker or "report of a run",
+        heading=run.name,
+    )
+
+
+def _headline(run: RunFolder) -> str:
+    return f"{score_text(run.best.value)} {run.metric}" if run.best else "no evaluation yet"
+
+
+def _lead(run: RunFolder) -> Content:
+    result = run.result
+    if run.best is None:
+        return "This run has no evaluation yet, so there is no result to show; what is known so far is below."
+    score = [element("b", f"{score_text(run.best.value)} {run.metric}")]
+    if result is None:
+        return [score, f" at update {run.best.update:,} is the best so far."]
+    model = element("b", result.model) if result.model else "The model"
+    source = f", starting from {result.weights} weights," if result.weights else ""
+    held = next((result.samples[split] for split in ("val", "valid", "validation") if split in result.samples), 0)
+    things = f"{held:,} validation samples" if held else "the validation data"
+    classes = f" of {plural(len(run.classes), 'class')}" if run.classes and result.task == "classify" else ""
+    return [model, source, f" {_VERB[result.task]} {things}{classes} at ", score, "."]
+
+
+def _banner(run: RunFolder) -> Markup | None:
+    said: list[Content] = []
+    if run.result is not None and run.result.interrupted:
+        command = element("code", _resume(run))
+        said.append(element("p", f"This run was stopped at update {run.updates:,}. It can go on: ", command))
+    elif run.result is None and "result.json" in " ".join(run.problems):
+        command = element("code", _resume(run))
+        where = f" Its last known update is {run.updates:,}." if run.updates else ""
+        said.append(element("p", f"This run has not ended, or was killed.{where} It can go on: ", command))
+    said += [element("p", problem) for problem in run.problems]
+    return element("div", said, class_="banner", role="note") if said else None
+
+
+def _hero(run: RunFolder) -> Markup | None:
+    if run.best is None:
+        return None
+    at = next((row.epoch for row in run.evaluations if row.update == run.best.update), float("nan"))
+    where = f"update {run.best.update:,}" + (f", epoch {short(at)}" if at == at else "")
+    own = element(
+        "div",
+        element("p", score_text(run.best.value), class_="big"),
+        element("p", f"best {run.metric}, at {where}"),
+    )
+    return element("div", own, _ladder(run), class_="hero card")
+
+
+def _ladder(run: RunFolder) -> Markup | None:
+    """The best value among the baselines, in order, as bars."""
+    best = run.best
+    if best is None or run.result is None or not run.result.baselines:
+        return None
+    rows = [*((name, value, False) for name, value in run.result.baselines.items()), ("this run", best.value, True)]
+    rows.sort(key=lambda row: row[1], reverse=not run.higher_is_better)
+    top = max(abs(value) for _, value, _ in rows) or 1.0
+    full = 1.0 if 0 <= top <= 1 and run.higher_is_better else top
+    items = [
+        element(
+            "li",
+            element("span", name, element("em", score_text(value))),
+            share_bar(value / full),
+            class_="own" if own else None,
+        )
+        for name, value, own in rows
+    ]
+    return element("ul", items, class_="ladder")
+
+
+def _key_facts(run: RunFolder) -> Markup | None:
+    result = run.result
+    if result is None:
+        return facts({"updates": f"{run.updates:,}" if run.updates else None})
+    skipped = f"{result.skipped:,} of {result.attempts:,}" if result.skipped else None
+    samples = " / ".join(f"{size:,} {split}" for split, size in result.samples.items())
+    return facts(
+        {
+            "time": duration(result.seconds) if result.seconds else None,
+            "updates": f"{run.updates:,}",
+            "epochs": short(result.epochs) if result.epochs else None,
+            "samples a second": short(round(result.samples_per_second, 1)) if result.samples_per_second else None,
+            "precision": result.precision,
+            "skipped attempts": skipped,
+            "data": samples,
+            "trained": f"{count(sum(x.parameters for x in result.trained))} parameters" if result.trained else None,
+        }
+    )
+
+
+def _notes(run: RunFolder) -> Markup | None:
+    if run.result is None or not run.result.notes:
+        return None
+    return folded("What hone understood and decided", element("pre", "\n".join(run.result.notes)))
+
+
+def _quality(run: RunFolder, result: Result) -> list[Markup | None]:
+    roots = [Path(result.data), run.path] if result.data else [run.path]
+    return [
+        section(
+            "Where it is right",
+            "The best weights on the validation data.",
+            element("div", quality_parts(result, run.classes), class_="grid")
+            if quality_parts(result, run.classes)
+            else "",
+            name="quality",
+        ),
+        section("Where it errs", mistakes_intro(result), mistake_gallery(result.mistakes, roots), name="mistakes"),
+    ]
+
+
+def _model(run: RunFolder) -> Markup | None:
+    result = run.result
+    share = training_share(result.trained, result.frozen) if result else None
+    weights = source_weights(run.transfer)
+    return joined(
+        section("What trained", "Blocks of the model at the end of the run, and how many numbers each holds.", share),
+        section("Where the weights came from", "Every tensor of the model, and what happened to it.", weights),
+    )
+
+
+def _setting(run: RunFolder) -> Markup | None:
+    result = run.result
+    machine = result.machine if result else None
+    parts: list[Content] = []
+    if run.recipe:
+        length = run.recipe.count("\n")
+        recipe = element("pre", run.recipe.strip("\n"), tabindex="0")
+        summary = f"The recipe as it was resolved, {plural(length, 'line')}"
+        parts.append(folded(summary, recipe, opened=length <= 24))
+    if run.preprocessing:
+        pairs = {name: str(value) for name, value in run.preprocessing.items()}
+        parts += [folded("Preprocessing", facts(pairs, small=True))]
+    if machine is not None:
+        own = {
+            "device": machine.device,
+            "cores": str(machine.cores),
+            "system": machine.platform,
+            "python": machine.python,
+        }
+        parts.append(facts(own | machine.versions, small=True))
+    return section("Recipe and machine", "What another run needs in order to be the same.", *parts, name="recipe")
+
+
+def _resume(run: RunFolder) -> str:
+    return f"hone fit --resume {shlex.quote(str(run.path))}"
+
+
+def _next_steps(run: RunFolder) -> Markup | None:
+    folder = shlex.quote(str(run.path))
+    data = shlex.quote(run.result.data) if run.result and run.result.data else "DATA"
+    steps = {
+        "Measure it on other data": f"hone evaluate {folder} {data}",
+        "Use it on photos": f"hone predict {folder} photo.jpg --csv predictions.csv",
+        "Use it from Python": f"import hone\nloaded = hone.load({str(run.path)!r})",
+        "Start another task from it": f"hone fit OTHER_DATA --from {folder}",
+        "Go on where it stopped": None if run.finished else _resume(run),
+        "Run it again": run.result.command if run.result and run.result.command else None,
+    }
+    cards = [
+        element("div", element("h3", title), element("pre", text, class_="command"))
+        for title, text in steps.items()
+        if text
+    ]
+    return section(
+        "What to do next", "Click a command to select it.", element("div", cards, class_="grid"), name="next"
+    )
