@@ -1,0 +1,106 @@
+"""From a key to a batch of bytes (in a worker), and from bytes to the model's input (where the model is)."""
+
+from __future__ import annotations
+
+import contextlib
+
+import numpy as np
+import torch
+
+from .augmentation import Augmentation, center_crop
+from .order import Order
+from .photos import Photos
+from .preprocessing import Preprocessing
+from .seeding import restored_generators, sample_seed
+
+
+class TrainAssembly:
+    """The photos of one process's share of a micro-batch: key ``(attempt, micro-batch)``.
+
+    Args:
+        photos: decoded photos by index.
+        targets: (n, ...) targets of all samples.
+        order: which samples an attempt takes.
+        augmentation: the random transform of one photo.
+        rank: this process.
+        world_size: processes that train together.
+        partner: put the sample before the first one in front, for ``Mixing``.
+    """
+
+    def __init__(
+        self,
+        photos: Photos,
+        targets: torch.Tensor,
+        order: Order,
+        augmentation: Augmentation,
+        *,
+        rank: int,
+        world_size: int,
+        partner: bool,
+    ) -> None:
+        self.photos, self.targets, self.order, self.augmentation = photos, targets, order, augmentation
+        self.rank, self.world_size, self.partner = rank, world_size, partner
+
+    def __call__(self, key: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """(share, size, size, 3) uint8 and their targets; one row more in front where mixing wants it."""
+        attempt, micro = key
+        places = self.order.places(micro, self.rank, self.world_size)
+        if self.partner:
+            places = np.concatenate([[(places[0] - 1) % self.order.global_batch], places])
+        rows = self.order(attempt)[places]
+        size = self.augmentation.preprocessing.image_size
+        images = torch.empty((len(rows), size, size, 3), dtype=torch.uint8)
+        guard = restored_generators() if self.augmentation.uses_generators else contextlib.nullcontext()
+        with guard:
+            for line, (row, place) in enumerate(zip(rows.tolist(), places.tolist(), strict=True)):
+                images[line] = self.augmentation(self.photos[row], sample_seed(self.order.seed, attempt, place))
+        return images, self.targets[torch.from_numpy(rows)]
+
+
+class EvalAssembly:
+    """Centre crops of some samples: key (n,) int64 indices."""
+
+    def __init__(self, photos: Photos, targets: torch.Tensor, preprocessing: Preprocessing) -> None:
+        self.photos, self.targets, self.preprocessing = photos, targets, preprocessing
+
+    def __call__(self, key: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """(n, size, size, 3) uint8, their targets, their indices."""
+        size = self.preprocessing.image_size
+        images = torch.empty((len(key), size, size, 3), dtype=torch.uint8)
+        for line, row in enumerate(key.tolist()):
+            images[line] = center_crop(self.photos[row], self.preprocessing)
+        rows = torch.from_numpy(key)
+        return images, self.targets[rows], rows
+
+
+class Normalize:
+    """``(x / 255 - mean) / std`` of a whole batch of bytes, on its device.
+
+    Args:
+        preprocessing: gives mean and std.
+        device: where the batches will be.
+        channels_last: lay the result out channels last.
+
+    Example:
+        >>> normalize = Normalize(Preprocessing(image_size=2, mean=(0.5,) * 3, std=(0.25,) * 3), torch.device("cpu"))
+        >>> normalize(torch.zeros(1, 2, 2, 3, dtype=torch.uint8)).mean().item()
+        -2.0
+    """
+
+    def __init__(self, preprocessing: Preprocessing, device: torch.device, channels_last: bool = False) -> None:
+        mean, std = torch.tensor(preprocessing.mean), torch.tensor(preprocessing.std)
+        # One image row holds the three channels again and again: with the constants tiled to a row's length the
+        # arithmetic runs over long contiguous vectors, twice as fast as broadcasting over three.
+        self.scale = (1 / (255 * std)).repeat(preprocessing.image_size).to(device)
+        self.shift = (-mean / std).repeat(preprocessing.image_size).to(device)
+        self.channels_last = channels_last
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        """(n, size, size, 3) uint8 -> (n, 3, size, size) float32."""
+        rows = images.reshape(images.shape[0], images.shape[1], -1).float()
+        inputs = torch.addcmul(self.shift, rows, self.scale).reshape(images.shape).permute(0, 3, 1, 2)
+        return self.lay_out(inputs)
+
+    def lay_out(self, inputs: torch.Tensor) -> torch.Tensor:
+        """The inputs in the memory format that was asked for."""
+        return inputs.contiguous(memory_format=torch.channels_last if self.channels_last else torch.contiguous_format)

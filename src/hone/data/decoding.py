@@ -1,0 +1,151 @@
+"""A file becomes RGB: (height, width, 3) uint8, upright, no larger than asked for."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch.nn.functional import interpolate
+
+#: What Pillow raises for a damaged file; which of them depends on the format and on where the damage lies.
+DECODE_ERRORS = (OSError, SyntaxError, ValueError, struct.error, EOFError, IndexError, Image.DecompressionBombError)
+_ALPHA_MODES = ("RGBA", "LA", "PA", "RGBa", "La")
+
+
+def unreadable(path: str | Path, reason: object) -> ValueError:
+    """The one line that names a file which can't be read.
+
+    Example:
+        >>> str(unreadable("a.jpg", "truncated"))
+        "a.jpg can't be read as an image: truncated (skip_unreadable leaves such files out and counts them)"
+    """
+    return ValueError(
+        f"{path} can't be read as an image: {reason} (skip_unreadable leaves such files out and counts them)"
+    )
+
+
+def read_image(path: str | Path, short_side: int | None = None, interpolation: str = "bilinear") -> torch.Tensor:
+    """Decode an image file to RGB.
+
+    EXIF orientation is applied. Alpha and transparent palettes are composited on white. 16-bit grey is divided by 257
+    (the format's full range becomes 0..255; nothing is stretched to the photo's own range, so brightness stays
+    comparable). Float pixels must lie in [0, 1]. CMYK is converted without its colour profile. Of an animation the
+    first frame is taken.
+
+    Args:
+        path: the file; any format that Pillow reads.
+        short_side: an image whose shorter side is longer is reduced to it, antialiased; a JPEG is decoded at a fraction
+            of its size where that is enough. None keeps the size. Nothing is enlarged.
+        interpolation: "bilinear", "bicubic" or "nearest".
+
+    Returns:
+        (height, width, 3) uint8, contiguous.
+
+    Raises:
+        ValueError: the file can't be read; it is named.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Image.new("RGBA", (40, 20), (255, 0, 0, 0)).save(f"{folder}/clear.png")
+        ...     read_image(f"{folder}/clear.png", short_side=10).shape
+        torch.Size([10, 20, 3])
+    """
+    try:
+        with Image.open(path) as image:
+            pixels = np.array(_upright_rgb(image, short_side))
+    except DECODE_ERRORS as error:
+        raise unreadable(path, _reason(error)) from None
+    return shrink(torch.from_numpy(pixels), short_side, interpolation)
+
+
+def shrink(image: torch.Tensor, short_side: int | None, interpolation: str) -> torch.Tensor:
+    """Reduce an (H, W, 3) uint8 image until its short side is ``short_side``; smaller images stay as they are."""
+    height, width = image.shape[:2]
+    if short_side is None or min(height, width) <= short_side:
+        return image
+    return resize(image, bounded_size(height, width, short_side), interpolation)
+
+
+def bounded_size(height: int, width: int, short_side: int) -> tuple[int, int]:
+    """The size after ``shrink``: the short side exactly, the long side cut to whole pixels as torchvision does.
+
+    Example:
+        >>> bounded_size(300, 400, 150), bounded_size(100, 400, 150)
+        ((150, 200), (100, 400))
+    """
+    short = min(height, width)
+    if short <= short_side:
+        return height, width
+    long_side = int(short_side * max(height, width) / short)
+    return (short_side, long_side) if height <= width else (long_side, short_side)
+
+
+def resize(image: torch.Tensor, size: tuple[int, int], interpolation: str = "bilinear") -> torch.Tensor:
+    """Resize an (H, W, 3) uint8 image to ``size`` (height, width), antialiased; the image may be a view."""
+    if tuple(image.shape[:2]) == size:
+        return image
+    # permute of a batch of one is channels_last to torch, which then takes its fast path for 3-channel bytes.
+    batch = image.unsqueeze(0).permute(0, 3, 1, 2)
+    if interpolation == "nearest":
+        resized = interpolate(batch, size, mode="nearest-exact")
+    else:
+        resized = interpolate(batch, size, mode=interpolation, antialias=True)
+    return resized[0].permute(1, 2, 0)
+
+
+def _upright_rgb(image: Image.Image, short_side: int | None) -> Image.Image:
+    if short_side is not None:
+        # Turned photos too: the short side is the same for both orientations, and draft never goes below the box.
+        image.draft(None, (short_side, short_side))
+    return ImageOps.exif_transpose(_to_rgb(image))
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    mode = image.mode
+    if mode == "RGB" and "transparency" not in image.info:
+        image.load()
+        return image
+    if mode.startswith("I"):
+        return _from_16_bit(image)
+    if mode == "F":
+        return _from_float(image)
+    if mode in _ALPHA_MODES or "transparency" in image.info:
+        clear = image.convert("RGBA")
+        white = Image.new("RGBA", clear.size, (255, 255, 255, 255))
+        return _with_exif(Image.alpha_composite(white, clear).convert("RGB"), image)
+    return image.convert("RGB")
+
+
+def _from_16_bit(image: Image.Image) -> Image.Image:
+    values = np.asarray(image).astype(np.int64)
+    if values.min() < 0 or values.max() > 65535:
+        raise ValueError(f"whole-number pixels must lie in 0..65535, got {values.min()}..{values.max()}")
+    grey = Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    return _with_exif(grey.convert("RGB"), image)
+
+
+def _from_float(image: Image.Image) -> Image.Image:
+    values = np.asarray(image)
+    if not (values.min() >= 0 and values.max() <= 1):
+        raise ValueError(f"float pixels must lie in [0, 1], got {values.min():g}..{values.max():g}")
+    return _with_exif(Image.fromarray(np.rint(values * 255).astype(np.uint8)).convert("RGB"), image)
+
+
+def _with_exif(made: Image.Image, source: Image.Image) -> Image.Image:
+    """Carry the orientation over to an image that was made from arrays."""
+    orientation = source.getexif().get(0x0112)
+    if orientation:
+        made.getexif()[0x0112] = orientation
+    return made
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file"
+    if isinstance(error, UnidentifiedImageError):
+        return "its content is not that of any known image format"
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
