@@ -53,7 +53,7 @@ class TrainBatches:
         >>> for path in paths:
         ...     Image.new("RGB", (40, 30)).save(path)
         >>> examples = Examples(paths, torch.tensor([0, 1, 0, 1]), ["cat", "dog"])
-        >>> batches = TrainBatches(examples, Preprocessing(image_size=16), batch_size=2)
+        >>> batches = TrainBatches(examples, Preprocessing(image_size=16), batch_size=2, cache=0)
         >>> inputs, target = next(batches.batches(attempt=7))
         >>> inputs.shape, target.dtype, batches.updates_per_epoch
         (torch.Size([2, 3, 16, 16]), torch.int64, 2)
@@ -73,7 +73,7 @@ class TrainBatches:
         workers: int = 0,
         rank: int = 0,
         world_size: int = 1,
-        cache: str | int = 0,
+        cache: str | int = "2GB",
         device: str | torch.device = "cpu",
         channels_last: bool = False,
         start_method: str | None = None,
@@ -94,7 +94,7 @@ class TrainBatches:
         self._normalize = Normalize(preprocessing, self.device, channels_last)
         self._mixing = _mixing(examples, augment, seed)
         assemble = TrainAssembly(
-            Photos(examples, preprocessing.train_side, preprocessing.interpolation),
+            Photos(examples, preprocessing.train_side, preprocessing.interpolation, cache),
             examples.targets,
             self.order,
             Augmentation(augment, preprocessing),
@@ -162,7 +162,7 @@ class EvalBatches:
         >>> for path in paths:
         ...     Image.new("RGB", (40, 30)).save(path)
         >>> examples = Examples(paths, torch.tensor([0, 1, 0]), ["cat", "dog"])
-        >>> batches = EvalBatches(examples, Preprocessing(image_size=16), batch_size=2)
+        >>> batches = EvalBatches(examples, Preprocessing(image_size=16), batch_size=2, cache=0)
         >>> [indices.tolist() for inputs, target, indices in batches]
         [[0, 1], [2]]
         >>> folder.cleanup()
@@ -177,7 +177,7 @@ class EvalBatches:
         rank: int = 0,
         world_size: int = 1,
         *,
-        cache: str | int = 0,
+        cache: str | int = "2GB",
         device: str | torch.device = "cpu",
         channels_last: bool = False,
         start_method: str | None = None,
@@ -186,7 +186,7 @@ class EvalBatches:
         self.batch_size = integer("batch_size", batch_size, at_least=1)
         self._rows = np.arange(rank, len(examples), world_size)
         self._normalize = Normalize(preprocessing, torch.device(device), channels_last)
-        photos = Photos(examples, preprocessing.resize, preprocessing.interpolation)
+        photos = Photos(examples, preprocessing.resize, preprocessing.interpolation, cache)
         assemble = EvalAssembly(photos, examples.targets, preprocessing)
         self._stream = Stream(
             assemble, workers=workers, device=torch.device(device), keep_workers=True, start_method=start_method

@@ -55,23 +55,31 @@ def read_image(path: str | Path, short_side: int | None = None, interpolation: s
         torch.Size([10, 20, 3])
     """
     try:
-        with Image.open(path) as image:
-            pixels = np.array(_upright_rgb(image, short_side))
+        return decode(path, short_side, interpolation)
     except DECODE_ERRORS as error:
-        raise unreadable(path, _reason(error)) from None
-    return shrink(torch.from_numpy(pixels), short_side, interpolation)
+        raise unreadable(path, unreadable_reason(error)) from None
 
 
-def shrink(image: torch.Tensor, short_side: int | None, interpolation: str) -> torch.Tensor:
-    """Reduce an (H, W, 3) uint8 image until its short side is ``short_side``; smaller images stay as they are."""
-    height, width = image.shape[:2]
-    if short_side is None or min(height, width) <= short_side:
-        return image
-    return resize(image, bounded_size(height, width, short_side), interpolation)
+def decode(path: str | Path, short_side: int | None = None, interpolation: str = "bilinear") -> torch.Tensor:
+    """``read_image`` with Pillow's own errors (``DECODE_ERRORS``)."""
+    with Image.open(path) as image:
+        width, height = image.size
+        if short_side is not None:
+            # A JPEG is decoded at 1/2, 1/4 or 1/8, never below the box; turned or not, its short side is the same.
+            image.draft(None, (short_side, short_side))
+        drafted = image.size
+        upright = ImageOps.exif_transpose(_to_rgb(image))
+        pixels = torch.from_numpy(np.array(upright))
+    if short_side is None:
+        return pixels
+    turned = upright.size != drafted
+    # From the file's own size, not the drafted one, which is rounded: the result's size is known from the header alone.
+    size = bounded_size(*((width, height) if turned else (height, width)), short_side)
+    return resize(pixels, size, interpolation).contiguous()
 
 
 def bounded_size(height: int, width: int, short_side: int) -> tuple[int, int]:
-    """The size after ``shrink``: the short side exactly, the long side cut to whole pixels as torchvision does.
+    """The size of an image after its short side is reduced to ``short_side``; the long side is cut to whole pixels.
 
     Example:
         >>> bounded_size(300, 400, 150), bounded_size(100, 400, 150)
@@ -95,13 +103,6 @@ def resize(image: torch.Tensor, size: tuple[int, int], interpolation: str = "bil
     else:
         resized = interpolate(batch, size, mode=interpolation, antialias=True)
     return resized[0].permute(1, 2, 0)
-
-
-def _upright_rgb(image: Image.Image, short_side: int | None) -> Image.Image:
-    if short_side is not None:
-        # Turned photos too: the short side is the same for both orientations, and draft never goes below the box.
-        image.draft(None, (short_side, short_side))
-    return ImageOps.exif_transpose(_to_rgb(image))
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -143,7 +144,8 @@ def _with_exif(made: Image.Image, source: Image.Image) -> Image.Image:
     return made
 
 
-def _reason(error: BaseException) -> str:
+def unreadable_reason(error: BaseException) -> str:
+    """What is wrong with a file, in a few words, from the error that it caused."""
     if isinstance(error, FileNotFoundError):
         return "there is no such file"
     if isinstance(error, UnidentifiedImageError):

@@ -85,6 +85,7 @@ class Splits:
         test: what the final number is taken from; empty where the data has none.
         skipped: "file: reason" of each file that was left out because it can't be read.
         ignored: files that are no images by their name, and were passed over.
+        notes: what else a person should know about how the data was understood.
 
     Example:
         >>> examples = Examples(["a.jpg", "b.jpg"], torch.tensor([0, 1]), ["daisy", "rose"])
@@ -97,6 +98,7 @@ class Splits:
     test: Examples
     skipped: list[str] = field(default_factory=list)
     ignored: int = 0
+    notes: list[str] = field(default_factory=list)
 
     @property
     def classes(self) -> list[str]:
@@ -114,6 +116,21 @@ class Splits:
         parts += [f"{len(self.test):,} test"] if len(self.test) else []
         line = f"{', '.join(parts)} photos, {_contents(self.train)}"
         return line + (f", {len(self.skipped):,} unreadable left out" if self.skipped else "")
+
+    def text(self, most: int = 5) -> str:
+        """The summary, then a line for whatever was passed over or left out.
+
+        Args:
+            most: unreadable files that are named; of the others, the number.
+        """
+        lines = [self.summary()]
+        lines += [f"left out: {line}" for line in self.skipped[:most]]
+        lines += [f"left out: {len(self.skipped) - most:,} more"] if len(self.skipped) > most else []
+        lines += [f"{self.ignored:,} files that are no images were passed over"] if self.ignored else []
+        if self.task != "regress" and len(self.val):
+            unseen = [name for name, count in zip(self.classes, self.val.counts().tolist(), strict=True) if not count]
+            lines += [f"val has no photo of {', '.join(unseen[:most])}{', ...' * (len(unseen) > most)}"] * bool(unseen)
+        return "\n".join([*lines, *self.notes])
 
 
 def sample_rows(examples: Examples, n: int) -> list[int]:

@@ -28,7 +28,7 @@ def sample_images(examples: Examples, n: int, *, short_side: int = 128) -> list[
         >>> from PIL import Image
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     Image.new("RGB", (40, 30)).save(f"{folder}/a.png")
-        ...     [(image.shape, label)] = sample_images(Examples([f"{folder}/a.png"], torch.tensor([0]), ["daisy"]), 3)
+        ...     [(image, label)] = sample_images(Examples([f"{folder}/a.png"], torch.tensor([0]), ["daisy"]), 3)
         >>> image.shape, label
         (torch.Size([30, 40, 3]), 'daisy')
     """
