@@ -1,1 +1,35 @@
+"""What to keep of a model and what to train: heads, source weights, freeze plans, parameter groups."""
 
+from __future__ import annotations
+
+from hone.transfer.audit import Audit, AuditRow
+from hone.transfer.copying import copy_weights
+from hone.transfer.freeze import apply_freeze, check_plan, norm_parameters
+from hone.transfer.groups import GroupRow, group_rows, parameter_groups
+from hone.transfer.heads import Head, find_head, replace_head
+from hone.transfer.plan import FreezePlan
+from hone.transfer.resizing import adapt_channels, inflate, resize_positions
+from hone.transfer.rows import LayerRow, layer_rows
+from hone.transfer.weights import read_weights
+
+__all__ = [
+    "Audit",
+    "AuditRow",
+    "FreezePlan",
+    "GroupRow",
+    "Head",
+    "LayerRow",
+    "adapt_channels",
+    "apply_freeze",
+    "check_plan",
+    "copy_weights",
+    "find_head",
+    "group_rows",
+    "inflate",
+    "layer_rows",
+    "norm_parameters",
+    "parameter_groups",
+    "read_weights",
+    "replace_head",
+    "resize_positions",
+]
