@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from .axes import Frame, log_ticks, smooth, span, thin, ticks
 from .markup import Content, Markup, element, joined
-from .wording import short
+from .wording import short, tick_texts
 
 #: The size that a chart is drawn for; it scales with its column.
 WIDTH, HEIGHT = 460, 250
@@ -15,6 +16,8 @@ WIDTH, HEIGHT = 460, 250
 COLOURS = 8
 #: Points of all curves of a chart together, so that a page stays small.
 _POINTS = 1600
+#: How many times the curves' own range a level may lie outside it and still be drawn.
+_REACH = 0.5
 #: From how many points on a noisy curve is also drawn smoothed.
 _NOISY = 40
 
@@ -40,6 +43,7 @@ class Mark:
     x: float
     y: float
     text: str
+    below: bool = False
 
 
 def noisy(name: str, x: Sequence[float], y: Sequence[float], colour: int = 1) -> list[Series]:
@@ -79,10 +83,11 @@ def line_chart(
     """
     levels = levels or {}
     frame = _frame(series, levels, log_y, from_zero)
-    drawn: list[Content] = [_grid(frame), [_level(frame, value) for value in levels.values()]]
+    levels = {name: value for name, value in levels.items() if frame.y[0] <= value <= frame.y[1]}
+    drawn: list[Content] = [_grid(frame), _levels(frame, levels)]
     budget = max(8, _POINTS // (4 * max(len(series), 1)))
     drawn += [_curve(frame, item, budget) for item in series]
-    drawn += [_level_names(frame, levels), _marked(frame, mark), _axis_name(frame, x_name)]
+    drawn += [_marked(frame, mark), _axis_name(frame, x_name)]
     return _figure(title, _spoken(title, series, levels), drawn, _legend(series), note)
 
 
@@ -109,26 +114,32 @@ def scatter_chart(title: str, x: Sequence[float], y: Sequence[float], *, x_name:
 
 
 def _frame(series: Sequence[Series], levels: Mapping[str, float], log_y: bool, from_zero: bool) -> Frame:
-    # A band reaches further than its middle; a curve drawn faint is noise, but it still has to fit.
+    # A band reaches further than its middle.
     values = [v for item in series for part in (item.y, item.low, item.high) if part is not None for v in part]
-    values += levels.values()
-    if log_y:
-        low, high = span([value for value in values if value > 0])
-        y = (low / 1.3, high * 1.3) if low > 0 else (1e-6, 1.0)
-    else:
-        y = span(values, pad=0.07)
-        if from_zero:
-            y = (min(0.0, *y) if y[0] < 0 and min(values, default=0) < 0 else 0.0, max(y[1], 1e-12))
+    low, high = span(values)
+    # A level far from every curve would flatten them all; it is left to the numbers.
+    values += [
+        value for value in levels.values() if low - _REACH * (high - low) <= value <= high + _REACH * (high - low)
+    ]
     x = span([v for item in series for v in item.x])
-    return Frame(52, 14, WIDTH - 14, HEIGHT - 36, x, y, log=log_y and y[0] > 0)
+    x = (0.0 if 0 < x[0] < 0.1 * x[1] else x[0], x[1])
+    positive = [value for value in values if value > 0]
+    log = log_y and bool(positive)
+    if log:
+        y = (min(positive) / 1.3, max(v for v in positive if math.isfinite(v)) * 1.3)
+    else:
+        low, high = span(values, pad=0.07)
+        y = (low, high) if not from_zero or min(values, default=0.0) < 0 else (0.0, max(high, 1e-12))
+    return Frame(52, 14, WIDTH - 14, HEIGHT - 36, x, y, log)
 
 
 def _grid(frame: Frame) -> Markup:
     lines = []
-    for tick in log_ticks(*frame.y) if frame.log else ticks(*frame.y):
+    up = log_ticks(*frame.y) if frame.log else ticks(*frame.y)
+    for tick, text in zip(up, tick_texts(up), strict=True):
         y = frame.place(frame.x[0], tick)[1]
         lines.append(element("line", x1=frame.left, x2=frame.right, y1=f"{y:.1f}", y2=f"{y:.1f}", class_="grid"))
-        lines.append(element("text", short(tick), x=frame.left - 8, y=f"{y + 4:.1f}", class_="tick end"))
+        lines.append(element("text", text, x=frame.left - 8, y=f"{y + 4:.1f}", class_="tick end"))
     for tick in ticks(*frame.x, 6):
         x = frame.place(tick, frame.y[1])[0]
         lines.append(element("text", short(tick), x=f"{x:.1f}", y=frame.bottom + 18, class_="tick mid"))
@@ -170,20 +181,17 @@ def _dot(frame: Frame, name: str, x: float, y: float, pen: str) -> Markup:
     return element("circle", says, cx=f"{across:.1f}", cy=f"{down:.1f}", r=3, class_=f"dot {pen}")
 
 
-def _level(frame: Frame, value: float) -> Markup:
-    y = f"{frame.place(frame.x[0], value)[1]:.1f}" if frame.shows(value) else "-9"
-    return element("line", x1=frame.left, x2=frame.right, y1=y, y2=y, class_="level")
-
-
-def _level_names(frame: Frame, levels: Mapping[str, float]) -> Markup:
-    """The names of the levels, each on its line, moved apart where two lines are close."""
-    placed, last = [], float("inf")
-    for name, value in sorted(levels.items(), key=lambda level: level[1]):
-        if frame.shows(value):
-            last = min(frame.place(frame.x[0], value)[1] - 5, last - 13)
-            text = f"{name} {short(value)}"
-            placed.append(element("text", text, x=frame.right, y=f"{last:.1f}", class_="axis end halo"))
-    return joined(placed)
+def _levels(frame: Frame, levels: Mapping[str, float]) -> Markup:
+    """Dashed lines with their names beneath, moved apart where two are close; the curves are drawn over them."""
+    drawn, last = [], float("-inf")
+    for name, value in sorted(levels.items(), key=lambda level: -level[1]):
+        y = frame.place(frame.x[0], value)[1]
+        drawn.append(element("line", x1=frame.left, x2=frame.right, y1=f"{y:.1f}", y2=f"{y:.1f}", class_="level"))
+        if name:
+            last = max(y + 14, last + 14)
+            label = f"{name} {short(value)}"
+            drawn.append(element("text", label, x=frame.right, y=f"{last:.1f}", class_="axis end halo"))
+    return joined(drawn)
 
 
 def _marked(frame: Frame, mark: Mark | None) -> Markup | None:
@@ -195,7 +203,7 @@ def _marked(frame: Frame, mark: Mark | None) -> Markup | None:
         "text",
         mark.text,
         x=f"{x + (9 if right else -9):.1f}",
-        y=f"{max(y - 8, frame.top + 4):.1f}",
+        y=f"{y + 40 if mark.below else max(y - 8, frame.top + 4):.1f}",
         class_="mark halo" + ("" if right else " end"),
     )
     return joined(element("circle", cx=f"{x:.1f}", cy=f"{y:.1f}", r=5.5, class_="ring"), text)
@@ -211,7 +219,7 @@ def _spoken(title: str, series: Sequence[Series], levels: Mapping[str, float]) -
                 f"{item.name} from {short(finite[0])} to {short(finite[-1])}, "
                 f"lowest {short(min(finite))}, highest {short(max(finite))}"
             )
-    said += [f"{name} {short(value)}" for name, value in levels.items()]
+    said += [f"{name} {short(value)}" for name, value in levels.items() if name]
     return f"{title}: " + ("; ".join(said[:12]) or "no values")
 
 

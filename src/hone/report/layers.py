@@ -33,7 +33,7 @@ def training_share(trained: Sequence[Layer], frozen: Sequence[Layer]) -> Markup 
             "div",
             _blocks("Trained", trained, moving, total),
             _blocks("Frozen, bit for bit as it was", frozen, still, total),
-            class_="grid",
+            class_="grid loose",
         ),
     )
 

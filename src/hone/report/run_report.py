@@ -14,6 +14,8 @@ from .quality import mistake_gallery, mistakes_intro, quality_parts
 from .result import Result
 from .wording import count, duration, plural, score_text, short
 
+#: A recipe of at most so many lines is shown at once, a longer one is folded.
+_SHORT_RECIPE = 40
 _VERB = {
     "classify": "classifies",
     "multilabel": "labels",
@@ -192,26 +194,30 @@ def _model(run: RunFolder) -> Markup | None:
 
 
 def _setting(run: RunFolder) -> Markup | None:
-    result = run.result
-    machine = result.machine if result else None
-    parts: list[Content] = []
+    machine = run.result.machine if run.result else None
+    recipe = None
     if run.recipe:
-        length = run.recipe.count("\n")
-        recipe = element("pre", run.recipe.strip("\n"), tabindex="0")
-        summary = f"The recipe as it was resolved, {plural(length, 'line')}"
-        parts.append(folded(summary, recipe, opened=length <= 24))
-    if run.preprocessing:
-        pairs = {name: str(value) for name, value in run.preprocessing.items()}
-        parts += [folded("Preprocessing", facts(pairs, small=True))]
+        text, length = run.recipe.strip("\n"), run.recipe.strip("\n").count("\n") + 1
+        summary = f"recipe.yaml, as it was resolved: {plural(length, 'line')}"
+        recipe = element("div", folded(summary, element("pre", text, tabindex="0"), opened=length <= _SHORT_RECIPE))
+    cards: list[Content] = []
     if machine is not None:
-        own = {
+        own: dict[str, Content] = {
             "device": machine.device,
-            "cores": str(machine.cores),
+            "cores": machine.cores,
             "system": machine.platform,
             "python": machine.python,
         }
-        parts.append(facts(own | machine.versions, small=True))
-    return section("Recipe and machine", "What another run needs in order to be the same.", *parts, name="recipe")
+        cards.append(_card("Machine", facts(own | machine.versions, small=True)))
+    if run.preprocessing:
+        pairs = {name: str(value) for name, value in run.preprocessing.items()}
+        cards.append(_card("Preprocessing", facts(pairs, small=True)))
+    both = element("div", recipe, element("div", cards, class_="stack"), class_="split") if recipe and cards else None
+    return section("Recipe and machine", "What another run needs in order to be the same.", both or [recipe, cards])
+
+
+def _card(title: str, content: Content) -> Markup:
+    return element("div", element("h3", title), content, class_="card")
 
 
 def _resume(run: RunFolder) -> str:

@@ -27,10 +27,11 @@ h1,h2,.lead,.big{font-family:"Iowan Old Style","Palatino Linotype",Palatino,"Sou
 .brand svg{width:22px;height:22px}
 h1{font-size:clamp(30px,5vw,46px);line-height:1.12;letter-spacing:-.015em;margin:0 0 14px;overflow-wrap:anywhere}
 .lead{font-size:clamp(19px,2.3vw,23px);line-height:1.5;color:var(--soft);max-width:44em;margin:0}
-.lead b{color:var(--ink);font-weight:600}
+.lead b{color:var(--ink);font-weight:600;overflow-wrap:anywhere}
 section{margin:76px 0 0}
 h2{font-size:28px;line-height:1.2;letter-spacing:-.01em;margin:0 0 8px}
 h3{font-size:15px;margin:0 0 10px;font-weight:650}
+h2+*{margin-top:24px}h2+p{margin-top:0}
 section>p{margin:0 0 24px;color:var(--soft);max-width:46em}
 a{color:var(--c1)}
 code,pre,kbd{font-family:ui-monospace,"SF Mono",Menlo,Consolas,"Liberation Mono","DejaVu Sans Mono",monospace;
@@ -57,15 +58,15 @@ PARTS = """
 .bar{display:block;height:9px;border-radius:5px;background:var(--wash);overflow:hidden;margin-top:4px}
 .bar i{display:block;height:100%;border-radius:5px;background:var(--c8);opacity:.55;width:calc(var(--w)*100%)}
 .own .bar i{background:var(--c1);opacity:1}
-.facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(128px,1fr));gap:24px 28px;margin:32px 0 0}
+.facts{display:grid;grid-template-columns:repeat(4,minmax(0,1fr));gap:24px 28px;margin:32px 0 0}
 .facts div{min-width:0}
 .facts dt{font-size:13px;color:var(--soft)}
 .facts dd{margin:0;font-size:19px;font-variant-numeric:tabular-nums;overflow-wrap:anywhere}
-.facts.small dd{font-size:15px}
+.facts.small{grid-template-columns:repeat(2,minmax(0,1fr));gap:14px 24px;margin:0}.facts.small dd{font-size:15px}
 .grid{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,420px),1fr));gap:24px}
-.grid>*{min-width:0}
+.grid>*{min-width:0}.grid.loose{align-items:start}.apart{margin-top:40px}
 .split{display:grid;grid-template-columns:3fr 2fr;gap:24px;align-items:start}
-.split>*{min-width:0}
+.split>*{min-width:0}.split details{margin-top:0}.stack{display:grid;gap:24px}
 .scroll{overflow-x:auto;max-width:100%}
 table{border-collapse:collapse;width:100%;font-size:14.5px;font-variant-numeric:tabular-nums}
 caption{text-align:left;font-weight:650;font-size:15px;padding:0 0 10px;caption-side:top}
@@ -76,6 +77,7 @@ tbody th{font-weight:500}th:first-child{text-align:left}tbody tr:last-child>*{bo
 td:last-child,th:last-child{padding-right:0}
 table.words td,table.words th{text-align:left;white-space:normal;overflow-wrap:anywhere}
 table.words td:last-child{min-width:9em}
+table.ways th:first-child{white-space:normal;min-width:9em}table.ways .note{margin:2px 0 0;font-weight:400}
 details{margin:18px 0 0}
 summary{cursor:pointer;color:var(--c1);font-size:14.5px;padding:4px 0}
 details[open]>summary{margin-bottom:10px}
@@ -104,25 +106,28 @@ svg .ring{fill:none;stroke:var(--ink);stroke-width:1.6}
 svg .points{fill:var(--c1);opacity:.5}
 .c1{--pen:var(--c1)}.c2{--pen:var(--c2)}.c3{--pen:var(--c3)}.c4{--pen:var(--c4)}
 .c5{--pen:var(--c5)}.c6{--pen:var(--c6)}.c7{--pen:var(--c7)}.c8{--pen:var(--c8)}
-.confusion{width:auto}
+.confusion{table-layout:fixed;min-width:340px}.confusion th:first-child{width:28%}
 .confusion td,.confusion th{padding:0;border:0}
 .confusion tbody th{padding-right:14px;max-width:14em;overflow:hidden;text-overflow:ellipsis}
-.confusion td{min-width:50px;height:44px;text-align:center;vertical-align:middle;border:2px solid var(--card);
-  border-radius:8px;background:rgb(var(--miss)/calc(var(--w)*.62))}
+.confusion td{height:46px;text-align:center;vertical-align:middle;border:2px solid var(--card);
+  border-radius:8px;background:rgb(var(--miss)/calc(var(--w)*.6))}
 .confusion tbody th{vertical-align:middle}
 .confusion td.hit{background:rgb(var(--hit)/calc(var(--w)*.55));font-weight:650}
 .confusion td.none{color:var(--soft)}
-.confusion thead th{padding:0 4px 8px;text-align:center}
-.confusion.many thead th:not(:first-child){writing-mode:vertical-rl;transform:rotate(180deg);text-align:left;
+.confusion thead th{padding:0 2px 8px;text-align:center;white-space:normal;line-height:1.3}
+
+.confusion.many{table-layout:auto}.confusion.many td{min-width:34px}
+.confusion.turned thead th:not(:first-child){writing-mode:vertical-rl;transform:rotate(180deg);text-align:left;
   padding:8px 0 0;vertical-align:top}
 .pixels{display:block;width:100%;max-width:520px;image-rendering:pixelated;border:1px solid var(--line);
   border-radius:6px}
-.meter{display:inline-block;width:64px;height:6px;border-radius:3px;background:var(--wash);margin-left:10px;
+.meter{display:inline-block;width:56px;height:6px;border-radius:3px;background:var(--wash);margin-right:10px;
   vertical-align:middle;overflow:hidden}
 .meter i{display:block;height:100%;width:calc(var(--w)*100%);background:var(--c1)}
-.photos{display:grid;grid-template-columns:repeat(auto-fill,minmax(150px,1fr));gap:24px 18px;list-style:none;margin:0;
+.photos{display:grid;grid-template-columns:repeat(auto-fill,minmax(150px,1fr));gap:26px 18px;list-style:none;margin:0;
   padding:0}
-.photos img,.photos .gone{display:block;width:100%;aspect-ratio:1;object-fit:cover;border-radius:10px;
+.photos li{min-width:0}
+.photos img,.photos .gone{display:block;width:100%;height:auto;aspect-ratio:1;object-fit:cover;border-radius:10px;
   background:var(--wash)}
 .photos .gone{display:grid;place-items:center;text-align:center;font-size:13px;color:var(--soft);padding:12px}
 .photos p{margin:9px 0 0;font-size:14px;line-height:1.4}
@@ -130,7 +135,7 @@ svg .points{fill:var(--c1);opacity:.5}
   margin-top:2px}
 .photos b{font-weight:650}
 .share{display:flex;height:22px;border-radius:8px;overflow:hidden;background:var(--wash);margin:0 0 12px}
-.share i{flex:var(--w) 1 0;min-width:4px;background:var(--pen)}.share i+i{margin-left:2px}
+.share i{flex:var(--w) 1 0;min-width:4px;background:var(--pen)}.share i+i{margin-left:2px}.share .c8{opacity:.4}
 .blocks{list-style:none;margin:0;padding:0;font-size:14.5px;columns:1}
 .blocks li{display:flex;justify-content:space-between;gap:16px;padding:5px 0;border-bottom:1px solid var(--line)}
 .blocks li:last-child{border:0}
@@ -139,7 +144,7 @@ svg .points{fill:var(--c1);opacity:.5}
 .chips li{padding:8px 16px;border:1px solid var(--line);border-radius:999px;background:var(--card);font-size:14.5px}
 .chips b{font-variant-numeric:tabular-nums}
 .steps{list-style:none;counter-reset:step;display:grid;grid-template-columns:repeat(auto-fit,minmax(210px,1fr));gap:24px;
-  margin:0;padding:0}
+  margin:24px 0 0;padding:0}
 .steps li{counter-increment:step;border-top:2px solid var(--ink);padding-top:14px;font-size:15px}
 .steps li::before{content:counter(step);display:block;font-size:13px;color:var(--soft)}
 .digits{display:flex;flex-wrap:wrap;gap:14px;margin:18px 0 0;padding:0;list-style:none}
@@ -156,13 +161,13 @@ NARROW = """
   .hero{grid-template-columns:1fr;gap:28px;padding:24px}
   .split{grid-template-columns:1fr}
   .card{padding:18px}.chart{padding:16px 14px 8px}
-  .facts{grid-template-columns:1fr 1fr;gap:18px}
-  .photos{grid-template-columns:1fr 1fr;gap:20px 14px}
-  .confusion td{min-width:40px;height:38px}
-  svg text{font-size:13.5px}
+  .facts{grid-template-columns:repeat(2,minmax(0,1fr));gap:18px}
+  .photos{grid-template-columns:repeat(2,minmax(0,1fr));gap:20px 14px}
+  .confusion td{height:40px}.confusion thead th{font-size:12px}.meter{display:none}
+  svg text,svg .axis,svg .mark{font-size:14.5px}
 }
 @media print{
-  body{background:#fff}section{break-inside:avoid}details>*{display:block}
+  body{background:#fff}figure,.card,li{break-inside:avoid}details>*{display:block}
 }
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 
 def short(value: float, digits: int = 3) -> str:
@@ -16,12 +17,27 @@ def short(value: float, digits: int = 3) -> str:
         return "–" if math.isnan(value) else ("∞" if value > 0 else "-∞")
     size = abs(value)
     if size != 0 and size < 10.0**-digits:
-        mantissa, exponent = f"{value:.{max(digits - 2, 0)}e}".split("e")
-        return f"{mantissa.rstrip('0').rstrip('.') if '.' in mantissa else mantissa}e{int(exponent)}"
+        return _power(value, digits - 2)
     if size >= 1000 or float(value).is_integer():
         return f"{value:,.0f}"
     whole = len(str(int(size))) if size >= 1 else 0
     return f"{value:.{max(digits - whole, 1)}f}".rstrip("0").rstrip(".")
+
+
+def tick_texts(values: Sequence[float]) -> list[str]:
+    """The numbers of an axis in one notation: powers of ten for all of them where they are small.
+
+    Example:
+        >>> tick_texts([0.0, 0.0005, 0.001])
+        ['0', '5e-4', '1e-3']
+    """
+    small = max(map(abs, values), default=1.0) < 0.01
+    return [_power(value, 1) if small and value else short(value) for value in values]
+
+
+def _power(value: float, digits: int) -> str:
+    mantissa, exponent = f"{value:.{digits}e}".split("e")
+    return f"{mantissa.rstrip('0').rstrip('.') if '.' in mantissa else mantissa}e{int(exponent)}"
 
 
 def score_text(value: float) -> str:
