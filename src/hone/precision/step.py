@@ -98,6 +98,7 @@ class Precision:
         self._dtype = HALF.get(self.kind)
         self._one = torch.ones((), device=self.device)
         self._met: WeakSet[Optimizer] = WeakSet()
+        self._last: tuple[Optimizer, ...] | None = None
         self._scaled_losses = 0
         self._unread: Overflow | None = None
         self._attempted = 0
@@ -148,11 +149,8 @@ class Precision:
             TypeError: a parameter is half precision.
             RuntimeError: no loss went through ``backward`` since the last step (fp16).
         """
-        if not optimizers:
-            raise TypeError("step must get at least one optimizer, got none")
-        for optimizer in optimizers:
-            if optimizer not in self._met:
-                self._meet(optimizer)
+        if optimizers != self._last:  # compared by identity: what follows is only paid where they change
+            self._meet(optimizers)
         if self._scaler is not None:
             return self._scaled_step(self._scaler, optimizers, max_norm)
         norm = None if max_norm is None else clip_together(optimizers, max_norm)
@@ -188,16 +186,15 @@ class Precision:
             self._stop_if_collapsed()
         return StepResult(not joint.stepped, norm, scale)
 
-    def _meet(self, optimizer: Optimizer) -> None:
-        """Look once at an optimizer that has not been seen before."""
-        for group in optimizer.param_groups:
-            for parameter in group["params"]:
-                if parameter.requires_grad and parameter.dtype in (torch.float16, torch.bfloat16):
-                    raise TypeError(
-                        f"parameters must be float32 where they are trained, got {parameter.dtype}: small updates "
-                        "vanish in half precision; call model.float() and let autocast choose the half"
-                    )
-        self._met.add(optimizer)
+    def _meet(self, optimizers: tuple[Optimizer, ...]) -> None:
+        """Look once at each optimizer that has not been seen before."""
+        if not optimizers:
+            raise TypeError("step must get at least one optimizer, got none")
+        for optimizer in optimizers:
+            if optimizer not in self._met:
+                refuse_half_parameters(optimizer)
+                self._met.add(optimizer)
+        self._last = optimizers
 
     def _count(self, skipped: bool) -> None:
         self._attempted += 1
@@ -265,6 +262,17 @@ class Precision:
 
     def __repr__(self) -> str:
         return f"Precision({self.kind!r}, device={str(self.device)!r})"
+
+
+def refuse_half_parameters(optimizer: Optimizer) -> None:
+    """Raise where a parameter that trains is half precision."""
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            if parameter.requires_grad and parameter.dtype in (torch.float16, torch.bfloat16):
+                raise TypeError(
+                    f"parameters must be float32 where they are trained, got {parameter.dtype}: small updates vanish "
+                    "in half precision; call model.float() and let autocast choose the half"
+                )
 
 
 def clip_together(optimizers: Sequence[Optimizer], max_norm: float) -> Tensor:
