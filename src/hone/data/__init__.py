@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .adapters import batches_from, eval_batches_from
     from .batches import EvalBatches, TrainBatches
     from .decoding import read_image
     from .examples import Examples, Splits
@@ -23,6 +24,8 @@ _HOME = {
     "Preprocessing": "preprocessing",
     "Splits": "examples",
     "TrainBatches": "batches",
+    "batches_from": "adapters",
+    "eval_batches_from": "adapters",
     "read_examples": "reading",
     "read_image": "decoding",
     "sample_images": "pictures",
@@ -36,6 +39,8 @@ __all__ = [
     "Preprocessing",
     "Splits",
     "TrainBatches",
+    "batches_from",
+    "eval_batches_from",
     "read_examples",
     "read_image",
     "sample_images",

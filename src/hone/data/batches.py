@@ -13,7 +13,7 @@ from ..checks import integer, invalid
 from .assembly import EvalAssembly, Normalize, TrainAssembly
 from .augmentation import Augmentation, Mixing, Transform
 from .examples import Examples
-from .order import Order
+from .order import Order, check_ranks
 from .photos import Photos
 from .preprocessing import Preprocessing
 from .stream import Stream
@@ -78,7 +78,7 @@ class TrainBatches:
         channels_last: bool = False,
         start_method: str | None = None,
     ) -> None:
-        check_ranks(rank, world_size)
+        check_ranks(rank, world_size, batch_size)
         check_some(examples, "train")
         self.order = Order(
             len(examples),
@@ -88,8 +88,6 @@ class TrainBatches:
             sampler=sampler,
             targets=examples.targets,
         )
-        if batch_size % world_size:
-            raise invalid("batch_size", f"be a multiple of the {world_size} processes", batch_size)
         self.device = torch.device(device)
         self._normalize = Normalize(preprocessing, self.device, channels_last)
         self._mixing = _mixing(examples, augment, seed)
@@ -213,12 +211,6 @@ class EvalBatches:
     def _keys(self) -> Iterator[np.ndarray]:
         for start in range(0, len(self._rows), self.batch_size):
             yield self._rows[start : start + self.batch_size]
-
-
-def check_ranks(rank: int, world_size: int) -> None:
-    """Raise unless ``rank`` is one of ``world_size`` processes."""
-    integer("world_size", world_size, at_least=1)
-    integer("rank", rank, at_least=0, at_most=world_size - 1)
 
 
 def check_some(examples: Examples, name: str) -> None:

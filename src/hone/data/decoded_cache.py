@@ -158,15 +158,11 @@ def _checksum(pixels: memoryview) -> bytes:
 def _name(paths: list[str], stats: np.ndarray, short_side: int, interpolation: str) -> str:
     """Everything that the pixels depend on, the decoder's and the resizer's version too."""
     digest = hashlib.blake2b(digest_size=12)
-    for part in (
-        _VERSION,
-        PIL.__version__,
-        torch.__version__,
-        str(short_side),
-        interpolation,
-        *map(os.path.abspath, paths),
-    ):
-        digest.update(part.encode("utf-8", "surrogateescape") + b"\0")
+    here = f"{Path.cwd()}/"
+    # Plain joining: os.path.abspath of each path would take as long as a look at the file.
+    files = [path if path.startswith("/") else here + path for path in paths]
+    parts = [_VERSION, PIL.__version__, str(torch.__version__), str(short_side), interpolation, *files]
+    digest.update("\0".join(parts).encode("utf-8", "surrogateescape"))
     digest.update(np.ascontiguousarray(stats[:, :2]).tobytes())
     return digest.hexdigest()
 

@@ -123,6 +123,21 @@ class Order:
         return np.take_along_axis(drawn, turn_order, axis=1).reshape(-1)[:draws]
 
 
+def check_ranks(rank: int, world_size: int, batch_size: int | None = None) -> None:
+    """Raise unless ``rank`` is one of ``world_size`` processes, and they can share a micro-batch evenly.
+
+    Example:
+        >>> check_ranks(rank=1, world_size=2, batch_size=31)
+        Traceback (most recent call last):
+        ...
+        ValueError: batch_size must be a multiple of the 2 processes, got 31
+    """
+    integer("world_size", world_size, at_least=1)
+    integer("rank", rank, at_least=0, at_most=world_size - 1)
+    if batch_size is not None and integer("batch_size", batch_size, at_least=1) % world_size:
+        raise invalid("batch_size", f"be a multiple of the {world_size} processes", batch_size)
+
+
 def _permutation(n: int, seed: int, epoch: int, part: int) -> np.ndarray:
     return np.random.Generator(np.random.Philox(derive("order", seed, epoch, part))).permutation(n)
 

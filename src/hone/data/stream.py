@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -82,6 +83,7 @@ class Stream:
             persistent_workers=keep_workers and workers > 0,
             multiprocessing_context=start_method if workers else None,
             collate_fn=_as_it_is,
+            worker_init_fn=_leave_interrupts_to_the_parent,
             # Its own: DataLoader draws a number at every pass, which would shift the model's random numbers.
             generator=torch.Generator(),
         )
@@ -147,6 +149,11 @@ def _record(value: Any, stream: torch.cuda.Stream) -> None:
     elif isinstance(value, (list, tuple)):
         for part in value:
             _record(part, stream)
+
+
+def _leave_interrupts_to_the_parent(worker: int) -> None:
+    """Ctrl-C reaches every process of the terminal; the parent, which still finishes its update, needs its workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _as_it_is(batch: Any) -> Any:
