@@ -1,0 +1,154 @@
+"""The slow proofs of hone.transfer, and what a frozen trunk costs.
+
+python benchmarks/transfer.py heads      # a model of every timm family, every torchvision model: N of N
+python benchmarks/transfer.py trunk      # head-only training against forward plus the head's own step
+python benchmarks/transfer.py apply      # what applying a plan costs after each model.train()
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+
+import timm
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from hone.transfer import find_head, replace_head
+from hone.transfer.head_trace import trace_head
+
+CLASSES = 7
+LARGEST = 150_000_000  # parameters; a family whose smallest model is larger is checked with fake tensors
+
+
+def smallest_models(modules: list[str]) -> Iterator[str]:
+    """The smallest model of each class of each of timm's modules, sized on the meta device."""
+    for module in modules:
+        smallest: dict[str, tuple[int, str]] = {}
+        for name in timm.list_models(module=module):
+            with torch.device("meta"):
+                try:
+                    model = timm.create_model(name)
+                except NotImplementedError:  # reads a value while it is built: sized off the meta device
+                    with torch.device("cpu"):
+                        model = timm.create_model(name)
+            size = sum(parameter.numel() for parameter in model.parameters())
+            key = type(model).__name__
+            smallest[key] = min(smallest.get(key, (size, name)), (size, name))
+        yield from (name for _, name in smallest.values())
+
+
+def timm_cases() -> Iterator[tuple[str, Callable[[], nn.Module], tuple[int, ...]]]:
+    for name in smallest_models(timm.list_modules()):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            config = timm.models.get_pretrained_cfg(name)
+        yield f"timm {name}", lambda name=name: timm.create_model(name), (2, *config.input_size)
+
+
+def torchvision_cases() -> Iterator[tuple[str, Callable[[], nn.Module], tuple[int, ...]]]:
+    models = torchvision.models
+    for name in models.list_models(models):
+        options = {"init_weights": False} if name in ("inception_v3", "googlenet") else {}
+        size = 299 if name == "inception_v3" else 224
+        yield (
+            f"torchvision {name}",
+            lambda n=name, o=options: models.get_model(n, weights=None, **o),
+            (2, 3, size, size),
+        )
+    for name in models.list_models(models.segmentation):
+        options = {"weights_backbone": None} | ({} if name.startswith("lraspp") else {"aux_loss": True})
+        yield f"torchvision {name}", lambda n=name, o=options: models.get_model(n, weights=None, **o), (2, 3, 64, 64)
+    for name in models.list_models(models.video):
+        size = 224 if name.startswith("mvit") else 112
+        yield f"torchvision {name}", lambda n=name: models.get_model(n, weights=None), (1, 3, 16, size, size)
+
+
+def main_output(result: object) -> Tensor:
+    while not isinstance(result, Tensor):
+        result = next(iter(result.values())) if isinstance(result, dict) else result[0]  # type: ignore[index]
+    return result
+
+
+def check_head(model: nn.Module, shape: tuple[int, ...]) -> str:
+    """An empty string where the law holds; else what fails. A model on the meta device is judged by shapes and identities."""
+    heads = find_head(model)
+    declared = {head.name for head in heads}
+    tried: list[str] = []
+    traced = {name for name, _, _ in trace_head(model, torch.empty(shape, device="meta"), tried)}
+    if not traced:
+        return f"the trace finds nothing: {tried}"
+    if not traced <= declared:
+        return f"declared {sorted(declared)}, but the output comes from {sorted(traced)}"
+    before = dict(model.state_dict(keep_vars=True))
+    values = {name: tensor.clone() for name, tensor in before.items() if not tensor.is_meta}
+    biases = {head.name: getattr(head.layer, "bias", None) is None for head in heads}
+    replace_head(model, CLASSES, seed=0)
+    after = model.state_dict(keep_vars=True)
+    if list(after) != list(before):
+        return "the names of the tensors changed"
+    for name, tensor in before.items():
+        of_head = any(name.startswith(f"{head}.") for head in declared)
+        if not of_head and (after[name] is not tensor or (name in values and not torch.equal(values[name], tensor))):
+            return f"{name} changed"
+        if of_head and (
+            tensor.shape[0] == after[name].shape[0] or (name in values and not after[name].isfinite().all())
+        ):
+            return f"{name} was not replaced"
+    if biases != {head.name: getattr(head.layer, "bias", None) is None for head in heads}:
+        return "a bias came or went"
+    with torch.no_grad():
+        output = main_output(model(torch.zeros(shape, device=next(model.parameters()).device)))
+    if CLASSES not in (output.shape[1], output.shape[-1]) or output.shape[0] != shape[0]:
+        return f"the output has shape {tuple(output.shape)}"
+    return ""
+
+
+def built(build: Callable[[], nn.Module]) -> nn.Module:
+    """The model in eval mode; on the meta device where it is too large for this machine."""
+    try:
+        with torch.device("meta"):
+            model = build()
+        if sum(parameter.numel() for parameter in model.parameters()) > LARGEST:
+            return model.eval()
+    except NotImplementedError:  # reads a value while it is built
+        pass
+    return build().eval()
+
+
+def prove_heads(only: str) -> int:
+    failed, total, start = [], 0, time.perf_counter()
+    for cases in (torchvision_cases, timm_cases):
+        for name, build, shape in cases():
+            if only not in name:
+                continue
+            total += 1
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                try:
+                    problem = check_head(built(build), shape)
+                except Exception as error:
+                    problem = f"{type(error).__name__}: {str(error).splitlines()[0][:150]}"
+            if problem:
+                failed.append(name)
+            print(f"{'fails' if problem else 'holds'}  {name}  {problem}", flush=True)
+    print(
+        f"heads: {total - len(failed)} of {total} in {time.perf_counter() - start:.0f} s; failing: {failed or 'none'}"
+    )
+    return len(failed) > 0.02 * total
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=["heads"])
+    parser.add_argument("--only", default="", help="part of a model's name")
+    options = parser.parse_args()
+    return prove_heads(options.only)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
