@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
 from hone.checks import invalid
@@ -109,20 +109,17 @@ class DemoResult:
         return json.dumps(asdict(self), indent=1) + "\n"
 
 
-def catch_up(
-    updates: Sequence[int], accuracy: Mapping[str, Sequence[Sequence[float]]], rival: str, goal: float
-) -> int | None:
-    """The first update at which the mean over the seeds reaches ``goal``; None if it never does.
+def catch_up(updates: Sequence[int], accuracy: Sequence[Sequence[float]], goal: float) -> int | None:
+    """The first update at which an arm's mean over the seeds reaches a goal; None if it never does.
 
     Args:
         updates: the update of each checkpoint.
-        accuracy: for each arm ``[seed][checkpoint]``.
-        rival: the arm to look at.
+        accuracy: of the arm, accuracy[seed][checkpoint].
         goal: the accuracy to reach.
 
     Example:
-        >>> catch_up([0, 20, 80], {"from scratch": [[0.1, 0.5, 0.9], [0.1, 0.3, 0.7]]}, "from scratch", 0.75)
+        >>> catch_up([0, 20, 80], [[0.1, 0.5, 0.9], [0.1, 0.3, 0.7]], goal=0.75)
         80
     """
-    arm = Arm(rival, [list(row) for row in accuracy[rival]])
+    arm = Arm("", [list(row) for row in accuracy])
     return next((update for i, update in enumerate(updates) if arm.at(i)[0] >= goal), None)
