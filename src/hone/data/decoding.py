@@ -65,8 +65,9 @@ def decode(path: str | Path, short_side: int | None = None, interpolation: str =
     with Image.open(path) as image:
         width, height = image.size
         if short_side is not None:
-            # A JPEG is decoded at 1/2, 1/4 or 1/8, never below the box; turned or not, its short side is the same.
-            image.draft(None, (short_side, short_side))
+            # A large JPEG is decoded at 1/2, 1/4 or 1/8, but to no less than twice the size: what is then left to
+            # reduce hides the difference. Turned or not, its short side is the same.
+            image.draft(None, (2 * short_side, 2 * short_side))
         drafted = image.size
         upright = ImageOps.exif_transpose(_to_rgb(image))
         pixels = torch.from_numpy(np.array(upright))
@@ -150,4 +151,6 @@ def unreadable_reason(error: BaseException) -> str:
         return "there is no such file"
     if isinstance(error, UnidentifiedImageError):
         return "its content is not that of any known image format"
+    if "truncated" in str(error).lower():
+        return "it is truncated"
     return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
+import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -74,19 +76,20 @@ class Stream:
         integer("workers", workers, at_least=0)
         self.device = device or torch.device("cpu")
         self._keys = _Keys()
-        self._loader: DataLoader[Any] | None = DataLoader(
-            _Keyed(assemble),
-            batch_size=None,
-            sampler=self._keys,
-            num_workers=workers,
-            pin_memory=self.device.type == "cuda",
-            persistent_workers=keep_workers and workers > 0,
-            multiprocessing_context=start_method if workers else None,
-            collate_fn=_as_it_is,
-            worker_init_fn=_leave_interrupts_to_the_parent,
-            # Its own: DataLoader draws a number at every pass, which would shift the model's random numbers.
-            generator=torch.Generator(),
-        )
+        with _no_advice():
+            self._loader: DataLoader[Any] | None = DataLoader(
+                _Keyed(assemble),
+                batch_size=None,
+                sampler=self._keys,
+                num_workers=workers,
+                pin_memory=self.device.type == "cuda",
+                persistent_workers=keep_workers and workers > 0,
+                multiprocessing_context=start_method if workers else None,
+                collate_fn=_as_it_is,
+                worker_init_fn=_leave_interrupts_to_the_parent,
+                # Its own: DataLoader draws a number at every pass, which would shift the model's random numbers.
+                generator=torch.Generator(),
+            )
 
     def run(self, keys: Callable[[], Iterable[Any]]) -> Generator[Any, None, None]:
         """The batches of ``keys()``, one after another; closing the generator ends the workers unless they are kept.
@@ -97,7 +100,8 @@ class Stream:
         if self._loader is None:
             raise RuntimeError("these batches were closed; make new ones")
         self._keys.make = keys
-        batches = _raised(self._loader)
+        with _no_advice():
+            batches = _raised(iter(self._loader))
         yield from batches if self.device.type == "cpu" else ahead(batches, self.device)
 
     def close(self) -> None:
@@ -149,6 +153,14 @@ def _record(value: Any, stream: torch.cuda.Stream) -> None:
     elif isinstance(value, (list, tuple)):
         for part in value:
             _record(part, stream)
+
+
+@contextmanager
+def _no_advice() -> Iterator[None]:
+    """The number of workers is the user's choice; DataLoader warns where it exceeds the number of cores."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
+        yield
 
 
 def _leave_interrupts_to_the_parent(worker: int) -> None:
