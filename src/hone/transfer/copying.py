@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,9 @@ from hone.transfer.layers import LAYERS, out_width, unwrap
 from hone.transfer.matching import match_by_name, match_by_order
 from hone.transfer.patterns import select
 from hone.transfer.resizing import fit
+
+#: From this share of the trunk on, names are trusted.
+_MOST = 0.8
 
 
 def copy_weights(
@@ -46,54 +50,89 @@ def copy_weights(
         '2 of 4 tensors copied, output layer new (8 -> 2)'
     """
     checks.number("minimum", minimum, at_least=0, at_most=1)
-    inner = unwrap(model)
-    target = inner.state_dict(keep_vars=True)
-    heads = _heads(inner)
-    head = [name for name in target if any(name.startswith(each.name + ".") for each in heads)]
-    left = {name for pattern in skip for name in (head if pattern == "head" else select(pattern, list(target)))}
-    wanted = {name: tensor for name, tensor in target.items() if isinstance(tensor, Tensor)}
-    plan = _best_plan(inner, wanted, state, head, minimum)
-    fitted, rows = _fit_all(wanted, state, plan.pairs, left, head, plan.first)
-    trunk = [name for name, tensor in inner.named_parameters() if name not in head and name not in left]
-    share = _share(wanted, trunk, fitted)
-    used = {plan.pairs[name] for name in fitted}
-    rows += _unused(state, used, plan.pairs, head)
-    audit = Audit(tuple(rows), plan.matched, share, _output(heads, fitted))
-    if share < minimum:
-        raise ValueError(_too_little(inner, audit, minimum))
-    _copy(wanted, fitted)
+    setting = _look_at(unwrap(model), state, skip)
+    pairs, matched = _match(setting, minimum)
+    fitted, rows = _fit_all(setting, pairs)
+    rows += _unused(setting, pairs, fitted)
+    audit = Audit(tuple(rows), matched, setting.share(fitted), setting.output(fitted))
+    if audit.share < minimum:
+        raise ValueError(_too_little(model, audit, minimum))
+    _copy(setting.target, fitted)
     return audit
 
 
-class _Plan:
-    """Which tensor comes from which, how that was found, and which is the first layer's weight."""
+@dataclass(frozen=True)
+class _Setting:
+    """The two sides, and what is special in the model.
 
-    def __init__(self, pairs: dict[str, str], matched: str, first: str) -> None:
-        self.pairs, self.matched, self.first = pairs, matched, first
+    Attributes:
+        target: the model's tensors.
+        state: the source's.
+        heads: the model's output layers.
+        head: the names of their tensors.
+        left: the names that are left as they are, as asked.
+        trunk: the names of the parameters by which a copy is judged.
+        first: the name of the first layer's weight, whose input channels may be adapted.
+    """
+
+    target: Mapping[str, Tensor]
+    state: Mapping[str, Tensor]
+    heads: tuple[Head, ...]
+    head: frozenset[str]
+    left: frozenset[str]
+    trunk: tuple[str, ...]
+    first: str
+
+    def fit(self, name: str, other: str) -> tuple[Tensor | None, str]:
+        """The source's tensor in the shape of the model's, and how; None, and why not."""
+        source, tensor = self.state[other], self.target[name]
+        if source.is_floating_point() != tensor.is_floating_point():
+            return None, f"{source.dtype} in the source, {tensor.dtype} in the model".replace("torch.", "")
+        if source.layout != torch.strided or source.is_quantized:
+            return None, "sparse or quantized in the source"
+        result = fit(name, source, tuple(tensor.shape), name == self.first)
+        return result if result is not None else (None, f"shape {tuple(source.shape)} in the source")
+
+    def share(self, copied: Collection[str]) -> float:
+        """How much of the trunk is among ``copied``."""
+        total = sum(self.target[name].numel() for name in self.trunk)
+        return sum(self.target[name].numel() for name in self.trunk if name in copied) / total if total else 1.0
+
+    def output(self, copied: Collection[str]) -> str:
+        """The output layer in words, where it is new."""
+        if not self.heads or f"{self.heads[0].name}.weight" in copied:
+            return ""
+        layer = self.heads[0].layer
+        width = getattr(layer, "in_features", None) or getattr(layer, "in_channels", None) or out_width(layer)
+        return f"{width} -> {self.heads[0].width}"
 
 
-def _heads(model: nn.Module) -> tuple[Head, ...]:
+def _look_at(model: nn.Module, state: Mapping[str, Tensor], skip: Sequence[str]) -> _Setting:
+    target = {name: tensor for name, tensor in model.state_dict(keep_vars=True).items() if isinstance(tensor, Tensor)}
     try:
-        return find_head(model)
+        heads = find_head(model)
     except ValueError:
-        return ()  # a trunk without an output layer: every tensor is the trunk's
+        heads = ()  # a trunk by itself: every tensor is the trunk's
+    head = frozenset(name for name in target if any(name.startswith(each.name + ".") for each in heads))
+    left = frozenset(
+        name for pattern in skip for name in (head if pattern == "head" else select(pattern, list(target)))
+    )
+    trunk = tuple(name for name, _ in model.named_parameters() if name not in head and name not in left)
+    layers = (name for name, layer in model.named_modules() if isinstance(layer, LAYERS))
+    return _Setting(target, state, heads, head, left, trunk, f"{next(layers, '')}.weight")
 
 
-def _best_plan(
-    model: nn.Module, target: Mapping[str, Tensor], state: Mapping[str, Tensor], head: Collection[str], minimum: float
-) -> _Plan:
-    layers = ((name, layer) for name, layer in model.named_modules() if isinstance(layer, LAYERS))
-    first = next((f"{name}.weight" for name, _ in layers), "")
-    shapes = {name: tuple(tensor.shape) for name, tensor in target.items()}
-    others = {name: tuple(tensor.shape) for name, tensor in state.items()}
+def _match(setting: _Setting, minimum: float) -> tuple[dict[str, str], str]:
+    """Pairs of names, and how they were found: by order only where names do not carry most of the trunk."""
+    shapes = {name: tuple(tensor.shape) for name, tensor in setting.target.items()}
+    others = {name: tuple(tensor.shape) for name, tensor in setting.state.items()}
     named = match_by_name(shapes, others)
-    trunk = [name for name, _ in model.named_parameters() if name not in head]
-    good = [name for name in named if fit(name, state[named[name]], shapes[name], name == first) is not None]
-    if _share(target, trunk, good) < max(minimum, 0.8):
-        counted = match_by_order(_countable(target), _countable(state), head)
+    good = [name for name, other in named.items() if setting.fit(name, other)[0] is not None]
+    if setting.share(good) < max(minimum, _MOST):
+        counted = match_by_order(_countable(setting.target), _countable(setting.state), setting.head)
         if counted is not None:
-            return _Plan(counted, "by order and shape", first)
-    return _Plan(named, "by name", first)
+            return counted, "by order and shape"
+    return named, "by name"
 
 
 def _countable(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
@@ -105,75 +144,49 @@ def _countable(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
     }
 
 
-def _share(target: Mapping[str, Tensor], trunk: Sequence[str], copied: Collection[str]) -> float:
-    total = sum(target[name].numel() for name in trunk)
-    return sum(target[name].numel() for name in trunk if name in copied) / total if total else 1.0
-
-
-def _fit_all(
-    target: Mapping[str, Tensor],
-    state: Mapping[str, Tensor],
-    pairs: Mapping[str, str],
-    left: Collection[str],
-    head: Collection[str],
-    first: str,
-) -> tuple[dict[str, Tensor], list[AuditRow]]:
+def _fit_all(setting: _Setting, pairs: Mapping[str, str]) -> tuple[dict[str, Tensor], list[AuditRow]]:
     """The tensors to copy, in the model's shapes, and a row for each of the model's tensors."""
     fitted: dict[str, Tensor] = {}
     rows: list[AuditRow] = []
-    for name, tensor in target.items():
+    for name, tensor in setting.target.items():
         shape = tuple(tensor.shape)
-        other = pairs.get(name)
-        result, reason = None, "not in the source"
-        if name in left:
+        result, reason = None, "output layer" if name in setting.head else "not in the source"
+        if name in setting.left:
             reason = "left as it is, as asked"
-        elif other is not None:
-            source = state[other]
-            result, reason = _fit_one(name, source, tensor, name == first)
-            if result is None and name in head:
-                reason = f"output layer, {tuple(source.shape)} in the source"
-        elif name in head:
-            reason = "output layer"
+        elif name in pairs:
+            result, reason = setting.fit(name, pairs[name])
+            if result is None and name in setting.head:
+                reason = f"output layer, {reason}"
         if result is None:
             rows.append(AuditRow(name, "new", reason, shape))
         else:
             fitted[name] = result
-            rows.append(AuditRow(name, "resized" if reason else "copied", reason, shape, other))
+            rows.append(AuditRow(name, "resized" if reason else "copied", reason, shape, pairs[name]))
     return fitted, rows
 
 
-def _fit_one(name: str, source: Tensor, tensor: Tensor, is_input: bool) -> tuple[Tensor | None, str]:
-    if source.is_floating_point() != tensor.is_floating_point():
-        return None, f"{source.dtype} in the source, {tensor.dtype} in the model".replace("torch.", "")
-    if source.layout != torch.strided or source.is_quantized:
-        return None, "sparse or quantized in the source"
-    result = fit(name, source, tuple(tensor.shape), is_input)
-    return result if result is not None else (None, f"shape {tuple(source.shape)} in the source")
-
-
-def _unused(
-    state: Mapping[str, Tensor], used: Collection[str], pairs: Mapping[str, str], head: Collection[str]
-) -> list[AuditRow]:
+def _unused(setting: _Setting, pairs: Mapping[str, str], fitted: Collection[str]) -> list[AuditRow]:
     """A row for each of the source's tensors that went nowhere."""
-    wanted_by = {other: name for name, other in pairs.items()}
+    target_of = {other: name for name, other in pairs.items()}
+    tails = {setting.target[name].shape[1:] for name in setting.head - set(pairs) if setting.target[name].ndim > 1}
+    heads = {
+        other.rpartition(".")[0]
+        for other, tensor in setting.state.items()
+        if tensor.ndim > 1 and tensor.shape[1:] in tails and other not in target_of
+    }
     rows = []
-    for other, tensor in state.items():
-        if other in used:
+    for other, tensor in setting.state.items():
+        name = target_of.get(other)
+        if name in fitted:
             continue
-        name = wanted_by.get(other)
-        reason = "not in the model" if name is None else f"does not go into {name}"
-        if name in head:
+        if name in setting.left:
+            reason = f"{name} is left as it is, as asked"
+        elif name in setting.head or (name is None and other.rpartition(".")[0] in heads):
             reason = "output layer of another size"
+        else:
+            reason = "not in the model" if name is None else f"does not go into {name}"
         rows.append(AuditRow(other, "skipped", reason, tuple(tensor.shape)))
     return rows
-
-
-def _output(heads: Sequence[Head], fitted: Collection[str]) -> str:
-    if not heads or f"{heads[0].name}.weight" in fitted:
-        return ""
-    layer = heads[0].layer
-    width = getattr(layer, "in_features", None) or getattr(layer, "in_channels", None) or out_width(layer)
-    return f"{width} -> {heads[0].width}"
 
 
 def _too_little(model: nn.Module, audit: Audit, minimum: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import pickle
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -32,8 +33,10 @@ _ENTRIES = (
 _NOT_WEIGHTS = ("optim", "sched", "scaler", "rng", "loss", "metric")
 #: What a wrapper puts before every name.
 _WRAPPERS = ("module.", "_orig_mod.")
+#: How a file of torch.save begins: a zip archive, or a pickle (before torch 1.6).
+_TORCH_STARTS = (b"PK\x03\x04", b"\x80")
 #: Classes that hold plain values and run no code when they are read.
-_PLAIN: list[Any] = [argparse.Namespace, Path]
+_PLAIN: list[Any] = [argparse.Namespace]
 
 
 def read_weights(path: str | Path, *, entry: str | None = None) -> dict[str, Tensor]:
@@ -88,6 +91,11 @@ def _read_safetensors(file: Path) -> dict[str, Tensor]:
 
 
 def _read_torch(file: Path) -> Any:
+    with file.open("rb") as stream:
+        start = stream.read(12)
+    if not start.startswith(_TORCH_STARTS):
+        found = f"it starts with {start!r}" if start else "it is empty"
+        raise ValueError(f"{file} can't be read as a checkpoint: {found}")
     try:
         with torch.serialization.safe_globals(_PLAIN), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -103,15 +111,8 @@ def _read_torch(file: Path) -> Any:
 
 def _culprit(message: str) -> str:
     """The name of what was refused, out of torch's message of many lines."""
-    for mark in (
-        "Unsupported global: GLOBAL ",
-        "Trying to instantiate class ",
-        "Unsupported class ",
-        "Unsupported operand ",
-    ):
-        if mark in message:
-            return message.split(mark, 1)[1].split()[0].rstrip(".,;")
-    return "a pickle that torch refuses"
+    found = re.search(r"(?:GLOBAL|instantiate class|Unsupported class) ([\w.]+)", message)
+    return found[1].rstrip(".") if found else "a pickle that is no checkpoint of torch"
 
 
 def _first_line(error: Exception) -> str:
