@@ -8,7 +8,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 #: Public name -> the module that defines it. Resolved on first use (PEP 562), so ``import hone`` loads no torch.
-_HOME: dict[str, str] = {}
+_HOME: dict[str, str] = {"Run": "hone.recipe.folder", "finetune": "hone.commands.fit", "load": "hone.recipe.folder"}
 _ROOMS = (
     "data",
     "export",

@@ -1,0 +1,136 @@
+"""The command line of ``fit`` and of the verbs that take its options: typed, one validation, errors of one line."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import types
+import typing
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import docstring_parser
+
+from hone import checks
+from hone.recipe.component import Component
+from hone.recipe.schema import COMPONENTS, Recipe, option_names, read_recipe, recipe_from
+from hone.recipe.text import from_yaml
+
+#: Fields that have another name on the command line, because Python keeps the word for itself.
+_SPELLED = {"source": "from"}
+_DESCRIPTION = """\
+{what}
+
+Every part takes the arguments of what its name means, with a dot:
+  --schedule OneCycleLR --schedule.max_lr 3e-3    --loss.label_smoothing 0.1
+  --optimizer SGD --optimizer.momentum 0.9        --model.drop_rate 0.2
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, raising what it would print, and naming the nearest options for an unknown one."""
+
+    def __init__(self, verb: str, what: str, **options: Any) -> None:
+        super().__init__(
+            prog=f"hone {verb}",
+            description=what,
+            allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            **options,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        marker = "unrecognized arguments: "
+        if message.startswith(marker):
+            word = message.removeprefix(marker).split()[0]
+            known = [option for action in self._actions for option in action.option_strings if option.startswith("--")]
+            if word.startswith("-"):
+                raise checks.unknown("option", word.partition("=")[0], known)
+            raise ValueError(f"{self.prog} takes no further word, got {word!r}; quote a name that holds spaces")
+        raise ValueError(f"{message}; {self.prog} --help lists the options")
+
+
+def recipe_from_arguments(
+    words: Sequence[str], verb: str, what: str, extra: Sequence[tuple[str, dict[str, Any]]] = ()
+) -> tuple[Recipe | None, argparse.Namespace]:
+    """Read ``DATA [options]``; ``--config FILE`` is read first, and what stands on the command line goes before it.
+
+    Args:
+        words: the command line after the verb.
+        verb: for the usage line.
+        what: the verb does, in a sentence.
+        extra: further options, as arguments of ``add_argument``.
+
+    Returns:
+        The recipe (None where no data was given), and everything that was read.
+
+    Raises:
+        ValueError: an unknown option (the nearest are named), or a value of another type.
+        SystemExit: after ``--help``.
+    """
+    plain, dotted = _apart(words)
+    parser = Parser(verb, _DESCRIPTION.format(what=what))
+    _add_recipe(parser)
+    for option, settings in extra:
+        parser.add_argument(option, **settings)
+    found = parser.parse_args(plain)
+    values: dict[str, Any] = dict(read_recipe(Path(found.config))) if found.config else {}
+    stated = {name: value for name, value in vars(found).items() if name in option_names() and value is not None}
+    values |= stated
+    for name, options in dotted.items():
+        component = Component.of(name, values.get(name))
+        values[name] = Component(options.pop("name", component.name), {**component.options, **options})
+    return (recipe_from(values) if values.get("data") is not None else None), found
+
+
+def _add_recipe(parser: argparse.ArgumentParser) -> None:
+    told = {p.arg_name: p.description for p in docstring_parser.parse(Recipe.__doc__ or "").params}
+    hints = typing.get_type_hints(Recipe)
+    for field in dataclasses.fields(Recipe):
+        words = f"{told[field.name]}{_default(field)}".replace("%", "%%")
+        option = f"--{_SPELLED.get(field.name, field.name).replace('_', '-')}"
+        if field.name == "data":
+            parser.add_argument("data", nargs="?", metavar="DATA", help=words)
+            continue
+        settings: dict[str, Any] = {"dest": field.name, "default": None, "help": words}
+        parser.add_argument(option, **settings, **_reading(hints[field.name]))
+    parser.add_argument("--config", metavar="FILE", help="a recipe (YAML) to start from")
+
+
+def _reading(hint: Any) -> dict[str, Any]:
+    """How argparse reads a value of a type."""
+    if hint is bool:
+        return {"action": argparse.BooleanOptionalAction}
+    if typing.get_origin(hint) is typing.Literal:
+        return {"choices": typing.get_args(hint)}
+    if isinstance(hint, types.UnionType):
+        hint = next(kind for kind in typing.get_args(hint) if kind is not types.NoneType)
+    kind = str if hint is Component else hint
+    return {"type": kind, "metavar": {int: "N", float: "X", str: "NAME"}[kind]}
+
+
+def _default(field: dataclasses.Field[Any]) -> str:
+    value = field.default.name if isinstance(field.default, Component) else field.default
+    return "" if value is None or value is dataclasses.MISSING or isinstance(value, bool) else f" ({value})"
+
+
+def _apart(words: Sequence[str]) -> tuple[list[str], dict[str, dict[str, Any]]]:
+    """The ordinary words, and the dotted options by component and argument."""
+    plain: list[str] = []
+    dotted: dict[str, dict[str, Any]] = {}
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        name, equals, value = word.removeprefix("--").partition("=")
+        component, dot, key = name.partition(".")
+        if not (word.startswith("--") and dot and component.isidentifier()):
+            plain.append(word)
+            continue
+        checks.one_of("option: the part", component, COMPONENTS)
+        if not equals:
+            if not rest:
+                raise ValueError(f"{word} needs a value")
+            value = rest.pop(0)
+        dotted.setdefault(component, {})[key] = from_yaml(value)
+    return plain, dotted

@@ -1,0 +1,140 @@
+"""``hone fit``: the main job, at the terminal and from Python."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hone.commands.arguments import recipe_from_arguments
+from hone.commands.console import Bar, duration, say
+from hone.recipe.build import Job, build_job
+from hone.recipe.folder import Run, is_started, open_run
+from hone.recipe.notes import notes
+from hone.recipe.run import carry_out
+from hone.recipe.schema import COMPONENTS, Recipe, recipe_from
+from hone.report import Result
+from hone.training import StopSignal, World, join_world
+
+_WHAT = "Fine-tune a pretrained model on your own data."
+_RESUME = ("--resume", {"metavar": "RUN", "help": "go on with this run; DATA is then not needed"})
+
+
+def main(words: Sequence[str]) -> int:
+    """Run ``hone fit WORDS``; 128 and the signal's number where one ended it early, as a shell counts."""
+    recipe, found = recipe_from_arguments(words, "fit", _WHAT, [_RESUME])
+    if found.resume is not None:
+        if len(words) > 1 + ("--resume" in words):
+            raise ValueError(
+                f"resume goes on with a run as it was started and takes no other option, got {' '.join(words)}"
+            )
+        _, interruption = fit(open_run(found.resume).recipe, open_run(found.resume))
+    elif recipe is not None:
+        _, interruption = fit(recipe)
+    else:
+        raise ValueError(
+            "DATA must be given: a folder of train/CLASS and val/CLASS, a folder of CLASS, or a CSV of path,label"
+        )
+    return 128 + interruption if interruption else 0
+
+
+def finetune(
+    data: str | Path | None = None, *, resume: str | Path | None = None, quiet: bool = False, **options: Any
+) -> Run:
+    """Fine-tune a model: the same job as ``hone fit``, with the same options by the same names.
+
+    Args:
+        data: folder or CSV (see :class:`hone.recipe.Recipe`).
+        resume: go on with this run instead. Parts that were handed over as objects are handed over again.
+        quiet: print nothing.
+        **options: fields of the recipe. ``model``, ``loss``, ``schedule`` and ``optimizer`` also take a mapping of
+            ``name`` and arguments, or an object.
+
+    Returns:
+        The run: ``run.best``, ``run.report``, ``run.result``, ``hone.load(run)``.
+
+    Raises:
+        ValueError: an option is unknown or breaks its rule.
+
+    Example:
+        >>> run = finetune("flowers/", model="resnet50", train="last:2", precision="bf16")  # doctest: +SKIP
+    """
+    if resume is None:
+        recipe = recipe_from({"data": None if data is None else str(data), **options})
+        return fit(recipe, quiet=quiet)[0]
+    if data is not None or not set(options) <= set(COMPONENTS):
+        raise ValueError(
+            "resume goes on with a run as it was started and takes only the objects that it was started with"
+        )
+    run = open_run(resume)
+    return fit(dataclasses.replace(run.recipe, **options), run, quiet=quiet)[0]
+
+
+def fit(recipe: Recipe, run: Run | None = None, *, quiet: bool = False) -> tuple[Run, int]:
+    """Carry out a recipe.
+
+    Args:
+        recipe: what to do.
+        run: where to go on; None begins a run in ``recipe.out``.
+        quiet: print nothing.
+
+    Returns:
+        The run, and the number of the signal that ended it early, else 0.
+
+    Raises:
+        ValueError: anything that the user can get wrong; nothing has been written.
+    """
+    if run is not None and _is_finished(run):
+        if not quiet:
+            say(
+                "finished",
+                f"{run.path} came to its end; {_summary(run.result)}. A longer run is a new one: --from {run.path}",
+            )
+        return run, 0
+    with join_world(recipe.device) as world, StopSignal() as stop:
+        if run is None and recipe.out is not None:
+            _check_free(Path(recipe.out))
+        job = build_job(recipe, world)
+        place = run or Run(Path(str(job.recipe.out)))
+        if run is None:
+            _check_free(place.path)
+        quiet = quiet or not world.is_first
+        if not quiet:
+            for subject, text in notes(job):
+                say(subject, text)
+        with Bar(job.total_updates, job.train.updates_per_epoch, str(job.recipe.metric), quiet=quiet) as bar:
+            result = carry_out(job, place, bar, stop, resume=run is not None)
+        if not quiet:
+            _say_end(job, place, result, stop, world)
+        return place, int(signal.Signals[stop.name]) if stop.name and result.interrupted else 0
+
+
+def _say_end(job: Job, run: Run, result: Result, stop: StopSignal, world: World) -> None:
+    if result.interrupted:
+        say(
+            "stopped",
+            f"by {stop.name} at update {result.updates}/{job.total_updates}; hone fit --resume {run.path} goes on",
+        )
+        return
+    say("best", f"{_summary(result)}  ->  {run.best if result.best else run.last}")
+    say("time", f"{duration(result.seconds)} for {result.updates} updates, {result.samples_per_second:.0f} photos/s")
+    say("report", str(run.report))
+
+
+def _summary(result: Result) -> str:
+    if result.best is None:
+        return f"{result.updates} updates, no validation data"
+    return f"{result.best.value:.3f} {result.metric} at update {result.best.update}"
+
+
+def _is_finished(run: Run) -> bool:
+    return (run.path / "result.json").exists() and not run.result.interrupted
+
+
+def _check_free(path: Path) -> None:
+    if is_started(path):
+        raise ValueError(
+            f"out: {str(path)!r} already holds a run; give another --out, or go on with it: hone fit --resume {path}"
+        )

@@ -1,0 +1,80 @@
+"""Build a model by name, with its library's own weights or none, and say how its input is prepared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from hone.data import Preprocessing
+from hone.models.names import ModelName, import_name
+
+
+def build_model(name: ModelName, *, pretrained: bool, options: Mapping[str, Any] | None = None) -> nn.Module:
+    """Build a model with its library's own output layer.
+
+    Args:
+        name: from :func:`hone.models.find_model`.
+        pretrained: load the library's own default weights.
+        options: further arguments of its builder.
+
+    Raises:
+        ValueError: the weights can't be had (what to do instead is said), or the builder refuses an option.
+        TypeError: the user's builder returned something else than a module.
+
+    Example:
+        >>> from hone.models import find_model
+        >>> build_model(find_model("resnet18"), pretrained=False).fc.in_features
+        512
+    """
+    try:
+        model = _builder(name, pretrained)(**dict(options or {}))
+    except (OSError, RuntimeError) as error:
+        if not pretrained:
+            raise
+        raise ValueError(
+            f"the pretrained weights of {name} can't be had ({_first_line(error)}); "
+            "give --weights FILE, --from RUN, or --no-pretrained to start from random weights"
+        ) from error
+    except TypeError as error:
+        raise ValueError(f"model {name} does not take these options: {_first_line(error)}") from error
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model {name} must build a torch.nn.Module, got {type(model).__name__}")
+    return model
+
+
+def input_preprocessing(name: ModelName, model: nn.Module) -> Preprocessing:
+    """How the model's input was prepared where it was pretrained; ImageNet's usual way for a user's own model."""
+    if name.library == "timm":
+        import timm
+
+        return Preprocessing.from_timm(timm.data.resolve_model_data_config(model))
+    if name.library == "torchvision":
+        from torchvision.models import get_model_weights
+
+        return Preprocessing.from_torchvision(get_model_weights(name.name).DEFAULT.transforms())
+    return Preprocessing()
+
+
+def takes_one_size(name: ModelName, model: nn.Module) -> bool:
+    """Whether the model is built for one input size (position embeddings of one length)."""
+    if name.library == "torchvision":
+        return name.name.startswith("vit_")
+    return bool(getattr(model, "pretrained_cfg", {}).get("fixed_input_size", False))
+
+
+def _builder(name: ModelName, pretrained: bool) -> Any:
+    if name.library == "torchvision":
+        from torchvision.models import get_model
+
+        return lambda **options: get_model(name.name, weights="DEFAULT" if pretrained else None, **options)
+    if name.library == "timm":
+        import timm
+
+        return lambda **options: timm.create_model(name.name, pretrained=pretrained, **options)
+    return import_name(str(name), what="model")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,92 @@
+"""Which library a model's name means: ``torchvision:NAME``, ``timm:NAME``, ``your_module:builder``, or a bare name."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hone import checks
+
+
+@dataclass(frozen=True)
+class ModelName:
+    """A model's name, resolved.
+
+    Attributes:
+        library: ``torchvision``, ``timm``, or the user's module.
+        name: within it.
+
+    Example:
+        >>> find_model("torchvision:resnet18")
+        ModelName(library='torchvision', name='resnet18')
+        >>> str(find_model("resnet18"))
+        'torchvision:resnet18'
+    """
+
+    library: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.library}:{self.name}"
+
+
+def find_model(name: str) -> ModelName:
+    """Resolve a name: a bare one is looked for in torchvision, then in timm.
+
+    Raises:
+        ValueError: nothing has that name; the nearest are named.
+    """
+    library, colon, rest = name.partition(":")
+    if colon and library not in ("torchvision", "timm"):
+        import_name(name, what="model")
+        return ModelName(library, rest)
+    if (not colon or library == "torchvision") and (rest or name) in torchvision_models():
+        return ModelName("torchvision", rest or name)
+    if colon and library == "torchvision":
+        raise checks.unknown("model", name, [f"torchvision:{known}" for known in torchvision_models()])
+    import timm  # 3 s to import: only where the name asks for it
+
+    wanted = rest or name
+    if timm.is_model(wanted.split(".")[0]):
+        return ModelName("timm", wanted)
+    known = timm.list_models() if colon else [*torchvision_models(), *timm.list_models()]
+    raise checks.unknown("model", name, [f"timm:{each}" for each in known] if colon else known)
+
+
+def torchvision_models() -> list[str]:
+    """The names of torchvision's classification models."""
+    import torchvision
+
+    return list(torchvision.models.list_models(module=torchvision.models))
+
+
+def import_name(name: str, *, what: str) -> Callable[..., Any]:
+    """The object that ``module:name`` means, looked for in the working folder too.
+
+    Args:
+        name: for example ``my_losses:focal``.
+        what: the option it was given for, for the error.
+
+    Raises:
+        ValueError: the module can't be imported, or has no such name.
+
+    Example:
+        >>> import_name("math:sqrt", what="loss")(4.0)
+        2.0
+    """
+    module_name, _, attribute = name.partition(":")
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise ValueError(f"{what} {name!r}: module {module_name!r} can't be imported: {error}") from error
+    if not hasattr(module, attribute):
+        public = [each for each in vars(module) if not each.startswith("_")]
+        raise checks.unknown(f"{what}: in module {module_name}, the name", attribute, public)
+    found: Callable[..., Any] = getattr(module, attribute)
+    return found

@@ -1,0 +1,97 @@
+"""The choices that a recipe leaves open, each a small function of what is known once data, model and device are."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from pathlib import Path
+
+import torch
+
+from hone.data.examples import Task
+from hone.recipe.schema import Recipe
+from hone.recipe.source import Target
+from hone.training import check_metric
+
+#: Optimizer -> base rate and weight decay for fine-tuning; other optimizers take their library's own rate.
+_RATES = {"AdamW": (3e-4, 0.01), "Adam": (3e-4, 0.0), "NAdam": (3e-4, 0.0), "RAdam": (3e-4, 0.0), "SGD": (3e-3, 1e-4)}
+#: Below this many updates a small data set is not yet learned where time is no concern (BiT-HyperRule's shortest run).
+_ENOUGH_UPDATES = 500
+_CPU_EPOCHS = 5
+
+
+def settle(recipe: Recipe, target: Target, task: Task, device: torch.device, updates_per_epoch: int) -> Recipe:
+    """The recipe with every choice made; what the user stated is never changed.
+
+    Args:
+        recipe: as the user stated it.
+        target: the model.
+        task: as seen in the data.
+        device: where it trains.
+        updates_per_epoch: of the training data.
+
+    Returns:
+        A recipe without None, but for ``patience`` and the sources.
+    """
+    optimizer = recipe.optimizer.name or "AdamW"
+    lr, decay = _RATES.get(optimizer, (1e-3, 0.0))
+    updates = recipe.updates or (recipe.epochs or epochs(device, updates_per_epoch)) * updates_per_epoch
+    has_source = bool(target.origin)
+    return dataclasses.replace(
+        recipe,
+        task=task,
+        norm=recipe.norm if recipe.norm != "auto" else "frozen" if has_source else "follow",
+        warmup=recipe.warmup if recipe.warmup is not None else 0.0 if recipe.schedule.name else 0.1,
+        lr=recipe.lr if recipe.lr is not None else lr,
+        weight_decay=recipe.weight_decay if recipe.weight_decay is not None else decay,
+        head_multiplier=recipe.head_multiplier if recipe.head_multiplier is not None else 10.0 if has_source else 1.0,
+        updates=updates,
+        epochs=None,
+        eval_every=recipe.eval_every or min(updates_per_epoch, updates),
+        metric=check_metric(task, recipe.metric),
+        workers=recipe.workers if recipe.workers is not None else workers(device),
+        layout="channels_last" if recipe.layout == "auto" else recipe.layout,
+        out=recipe.out or f"runs/{Path(recipe.data).resolve().stem}",
+    )
+
+
+def image_size(stated: int | None, own: int, takes_one_size: bool, device: torch.device) -> int:
+    """The input size: the model's own, or on a CPU 5/7 of it (half the work), to a multiple of 32.
+
+    Example:
+        >>> image_size(None, 224, False, torch.device("cpu"))
+        160
+    """
+    if stated is not None:
+        return stated
+    if takes_one_size or device.type != "cpu":
+        return own
+    return max(32, round(own * 5 / 7 / 32) * 32)
+
+
+def epochs(device: torch.device, updates_per_epoch: int) -> int:
+    """The length of a run: 5 passes on a CPU; elsewhere at least 10 passes and 500 updates.
+
+    Example:
+        >>> epochs(torch.device("cuda"), updates_per_epoch=12)
+        42
+    """
+    if device.type == "cpu":
+        return _CPU_EPOCHS
+    return max(10, math.ceil(_ENOUGH_UPDATES / updates_per_epoch))
+
+
+def warmup_updates(warmup: float, total_updates: int) -> int:
+    """Warm-up in updates: a share of the run below 1, else the number itself.
+
+    Example:
+        >>> warmup_updates(0.1, 120), warmup_updates(50, 120)
+        (12, 50)
+    """
+    return round(warmup * total_updates) if warmup < 1 else int(warmup)
+
+
+def workers(device: torch.device) -> int:
+    """Processes that prepare batches: none where the model itself needs the processor, else up to 8."""
+    return 0 if device.type == "cpu" else min(8, os.cpu_count() or 1)

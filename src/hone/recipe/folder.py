@@ -1,0 +1,152 @@
+"""A run folder: where each file of a run lies, and what can be loaded from it.
+
+recipe.yaml             every option, as resolved
+metrics.jsonl           a line for every few updates and every evaluation; events.out.tfevents* says the same
+checkpoints/            where an interrupted run goes on
+best.safetensors        the best weights, fp32, plain model keys; last.safetensors the final ones
+classes.json            the names of the outputs
+preprocessing.json      how a photo becomes the input
+transfer.json           what became of each tensor of the source
+result.json             what the run ended with
+report.html             the same, to look at
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from hone.data import Preprocessing
+from hone.data.examples import Task
+from hone.models import build_model, find_model
+from hone.recipe.schema import Recipe, read_recipe, recipe_from
+from hone.report import Result
+from hone.training import list_checkpoints
+from hone.transfer import find_head, replace_head
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder.
+
+    Args:
+        path: the folder.
+
+    Example:
+        >>> Run(Path("runs/flowers")).best.as_posix()
+        'runs/flowers/best.safetensors'
+    """
+
+    path: Path
+
+    @property
+    def best(self) -> Path:
+        """The best weights by the run's metric."""
+        return self.path / "best.safetensors"
+
+    @property
+    def last(self) -> Path:
+        """The weights at the end."""
+        return self.path / "last.safetensors"
+
+    @property
+    def report(self) -> Path:
+        """The page about the run."""
+        return self.path / "report.html"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def recipe(self) -> Recipe:
+        """The options, as resolved."""
+        return recipe_from(read_recipe(self.path / "recipe.yaml"))
+
+    @property
+    def result(self) -> Result:
+        """What the run ended with."""
+        return Result.read(self.path / "result.json")
+
+    @property
+    def classes(self) -> list[str]:
+        """The names of the outputs; empty for regression."""
+        found: list[str] = json.loads((self.path / "classes.json").read_text())
+        return found
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How a photo becomes the input."""
+        return Preprocessing.from_json((self.path / "preprocessing.json").read_text())
+
+    def weights(self) -> dict[str, Tensor]:
+        """The best weights, or the last where there was no evaluation."""
+        found: dict[str, Tensor] = load_file(self.best if self.best.exists() else self.last)
+        return found
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A trained model and all that using it takes.
+
+    Attributes:
+        model: in eval mode, on the CPU, with the run's best weights.
+        preprocessing: how a photo becomes its input.
+        classes: names of its outputs; empty for regression.
+        task: classify, multilabel or regress.
+    """
+
+    model: nn.Module
+    preprocessing: Preprocessing
+    classes: list[str]
+    task: Task
+
+
+def open_run(path: str | Path) -> Run:
+    """A run folder that is there.
+
+    Raises:
+        ValueError: the folder is missing, or no run of hone.
+    """
+    folder = Path(path)
+    if not (folder / "recipe.yaml").is_file():
+        raise ValueError(
+            f"run {str(path)!r} is not a run of hone: it has no recipe.yaml; give the folder that hone fit wrote"
+        )
+    return Run(folder)
+
+
+def load(run: Run | str | Path) -> Loaded:
+    """A run's model with its best weights, its preprocessing and its classes.
+
+    Args:
+        run: what :func:`hone.finetune` returned, or the run folder.
+
+    Raises:
+        ValueError: it is no run, or holds no weights yet.
+    """
+    run = run if isinstance(run, Run) else open_run(run)
+    if not run.best.exists() and not run.last.exists():
+        raise ValueError(f"run {str(run.path)!r} holds no weights yet; hone fit --resume {run.path} goes on with it")
+    recipe, state = run.recipe, run.weights()
+    model = build_model(find_model(str(recipe.model.name)), pretrained=False, options=recipe.model.options)
+    replace_head(model, len(state[f"{find_head(model)[0].name}.weight"]))
+    model.load_state_dict(state)
+    task = cast(Task, recipe.task)  # a recipe in a run folder is resolved: its task is no longer "auto"
+    return Loaded(model.eval(), run.preprocessing, run.classes, task)
+
+
+def is_started(path: Path) -> bool:
+    """Whether a folder already holds a run."""
+    return (path / "recipe.yaml").exists() or bool(list_checkpoints(path / "checkpoints"))
+
+
+def as_json(value: Any) -> str:
+    """The text of a small JSON file."""
+    return json.dumps(value, indent=1, ensure_ascii=False) + "\n"

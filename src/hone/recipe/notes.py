@@ -1,0 +1,48 @@
+"""The quiet lines before a run: what was understood and what was decided."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hone.recipe.build import Job
+from hone.recipe.choices import warmup_updates
+from hone.recipe.outcome import layers
+
+
+def notes(job: Job) -> Iterator[tuple[str, str]]:
+    """(subject, text) for the terminal and the report.
+
+    Args:
+        job: as built, before its first update.
+    """
+    recipe = job.recipe
+    yield "data", job.splits.summary()
+    yield "model", f"{job.target.name}, {_weights(job)}"
+    trained, frozen = layers(job)
+    moving, still = (sum(layer.parameters for layer in part) for part in (trained, frozen))
+    share = f"{moving:,} of {moving + still:,} parameters"
+    yield "trains", f"{recipe.train}: {share}" + (", batch statistics frozen" if recipe.norm == "frozen" else "")
+    yield "schedule", _schedule(job)
+    size = f"{job.preprocessing.image_size} px, batch {recipe.batch_size}"
+    yield (
+        "precision",
+        f"{job.precision.kind}, {recipe.layout}, {size}" + (f" x {recipe.accumulate}" if recipe.accumulate > 1 else ""),
+    )
+    if job.world.size > 1:
+        yield (
+            "processes",
+            f"{job.world.size}, each with {recipe.batch_size // job.world.size} of a batch of {recipe.batch_size}",
+        )
+
+
+def _weights(job: Job) -> str:
+    target = job.target
+    return f"weights {target.origin}: {target.audit.summary()}" if target.audit is not None else "random weights"
+
+
+def _schedule(job: Job) -> str:
+    recipe = job.recipe
+    steps = warmup_updates(float(recipe.warmup or 0.0), job.total_updates)
+    name = recipe.schedule.name or "cosine to 0"
+    warm = f"warm-up {steps} updates, " if steps else ""
+    return f"{warm}{name} over {job.total_updates} updates, {recipe.optimizer.name} lr {recipe.lr:g}"

@@ -1,0 +1,190 @@
+"""Carry out a job: train, evaluate, keep the best, write checkpoints, and end with a result and a report."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Protocol
+
+from hone.recipe.build import Job
+from hone.recipe.folder import Run, as_json
+from hone.recipe.meter import Meter
+from hone.recipe.outcome import conclude
+from hone.recipe.state import RunState
+from hone.report import Result
+from hone.training import (
+    Checkpoint,
+    Outputs,
+    Record,
+    Step,
+    StopSignal,
+    list_checkpoints,
+    measure,
+    read_checkpoint,
+    run_over,
+    save_checkpoint,
+    updates,
+    write_tensors,
+)
+from hone.training.folders import written_beside
+
+_TELL_EVERY = 10
+
+
+class Show(Protocol):
+    """Who is told how the run goes, in lines of ``metrics.jsonl``."""
+
+    def tell(self, line: dict[str, Any]) -> None: ...
+
+
+def carry_out(job: Job, run: Run, show: Show, stop: StopSignal, *, resume: bool = False) -> Result:
+    """Run a job to its end, or until somebody asks to stop.
+
+    Args:
+        job: what to do.
+        run: where to write; only the first process writes.
+        show: who is told.
+        stop: asked after every update.
+        resume: go on from the newest checkpoint, if there is one.
+
+    Returns:
+        What is known at the end; ``interrupted`` where there is more to do.
+
+    Raises:
+        NonFiniteLossError: the loss became NaN or infinite; the best weights and the checkpoints before it are kept.
+        OSError: a file can't be written; what was written before is whole.
+    """
+    state = restore(job, run) if resume else RunState()
+    if job.world.is_first:
+        _write_beginning(job, run)
+    training = _Training(job, run, state, show, stop)
+    with Record(run.path if job.world.is_first else None, state.loop.update) as record:
+        finished = training.run(record)
+    if finished and job.world.is_first:
+        _write_weights(job, run.last)
+    return conclude(job, run, state, training.best_outputs, interrupted=not finished)
+
+
+def restore(job: Job, run: Run) -> RunState:
+    """Put the newest checkpoint's tensors and states back into the job."""
+    found = list_checkpoints(run.checkpoints)
+    if not found:
+        return RunState()
+    checkpoint = read_checkpoint(found[-1])
+    checkpoint.restore(job.model, job.optimizer)
+    job.precision.load_state_dict(checkpoint.state["precision"])
+    if hasattr(job.schedule, "load_state_dict"):
+        job.schedule.load_state_dict(checkpoint.state["schedule"])
+    return RunState.from_json(checkpoint.state["run"])
+
+
+class _Training:
+    """The body of the loop: what is told, what is kept, when it ends."""
+
+    def __init__(self, job: Job, run: Run, state: RunState, show: Show, stop: StopSignal) -> None:
+        self.job, self.run_folder, self.state, self.show, self.stop = job, run, state, show, stop
+        self.meter = Meter(job, state)
+        self.outputs: Outputs | None = None
+        self.best_outputs: Outputs | None = None
+        self.saved = time.monotonic()
+
+    def run(self, record: Record) -> bool:
+        """Train; whether the run came to its end."""
+        for step in self.updates():
+            self.meter.add(step)
+            if step.metrics is not None or step.attempt % _TELL_EVERY == 0:
+                self.tell(record, self.meter.line(step))
+            if step.metrics is not None:
+                self.tell(record, self.judge(step))
+            asked = self.is_asked_to_stop(step)
+            if step.metrics is not None or asked or self.is_due():
+                self.save()
+            if self.job.recipe.patience is not None and self.state.best.waited >= self.job.recipe.patience:
+                return True
+            if asked:
+                break
+        return self.state.loop.update >= self.job.total_updates
+
+    def updates(self) -> Any:
+        """The loop itself, as the recipe says it."""
+        job, recipe = self.job, self.job.recipe
+        return updates(
+            job.model,
+            job.criterion,
+            job.optimizer,
+            job.train.batches,
+            total_updates=job.total_updates,
+            schedule=job.schedule,
+            plan=job.plan,
+            precision=job.precision,
+            max_norm=recipe.max_norm or None,
+            accumulate=recipe.accumulate,
+            seed=recipe.seed,
+            world=job.world,
+            evaluate=self.evaluate if len(job.splits.val) else None,
+            evaluate_every=recipe.eval_every,
+            monitor=str(recipe.metric),
+            state=self.state.loop,
+        )
+
+    def evaluate(self) -> dict[str, float]:
+        """All metrics of the validation data, now."""
+        job, start = self.job, time.monotonic()
+        self.outputs = run_over(job.model, job.validation, job.criterion, job.precision, job.world)
+        metrics = measure(job.splits.task, self.outputs)
+        self.state.evaluating += time.monotonic() - start
+        return metrics
+
+    def judge(self, step: Step) -> dict[str, Any]:
+        """Keep the weights if they are the best so far; the line that says so."""
+        metrics = step.metrics or {}
+        metric = str(self.job.recipe.metric)
+        is_best = self.state.best.take(metric, metrics[metric], self.state.loop.update)
+        if is_best:
+            self.best_outputs = self.outputs
+            if self.job.world.is_first:
+                _write_weights(self.job, self.run_folder.best)
+        return self.meter.evaluation_line(metrics, is_best)
+
+    def tell(self, record: Record, line: dict[str, Any]) -> None:
+        """Write a line and show it."""
+        record.write(line)
+        if self.job.world.is_first:
+            self.show.tell(line)
+
+    def is_asked_to_stop(self, step: Step) -> bool:
+        """Whether somebody asked, on any process; several processes agree every few attempts only."""
+        if self.job.world.size == 1:
+            return self.stop.name is not None
+        return step.attempt % _TELL_EVERY == 0 and self.job.world.any(self.stop.name is not None)
+
+    def is_due(self) -> bool:
+        """Whether the last checkpoint is too long ago."""
+        return time.monotonic() - self.saved > 60 * self.job.recipe.checkpoint_minutes
+
+    def save(self) -> None:
+        """Write a checkpoint of everything that the run goes on from."""
+        self.saved = time.monotonic()
+        self.meter.stop_clock()
+        if not self.job.world.is_first:
+            return
+        job = self.job
+        readings = job.schedule.state_dict() if hasattr(job.schedule, "state_dict") else None
+        state = {"run": self.state.to_json(), "precision": job.precision.state_dict(), "schedule": readings}
+        update = self.state.loop.update
+        save_checkpoint(self.run_folder.checkpoints, update, Checkpoint.of(job.model, job.optimizer, state))
+
+
+def _write_beginning(job: Job, run: Run) -> None:
+    run.path.mkdir(parents=True, exist_ok=True)
+    job.recipe.save(run.path / "recipe.yaml")
+    (run.path / "classes.json").write_text(as_json(job.splits.classes))
+    (run.path / "preprocessing.json").write_text(job.preprocessing.to_json())
+    if job.target.audit is not None:
+        (run.path / "transfer.json").write_text(as_json(job.target.audit.to_json()))
+
+
+def _write_weights(job: Job, path: Any) -> None:
+    with written_beside(path) as draft:
+        write_tensors(
+            draft, {name: x.float() if x.is_floating_point() else x for name, x in job.model.state_dict().items()}
+        )

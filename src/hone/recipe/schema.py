@@ -1,0 +1,176 @@
+"""The recipe: every option of a run, typed, with the value that hone takes where none is stated."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from hone import checks
+from hone.recipe.component import Component
+from hone.recipe.text import from_yaml
+
+COMPONENTS = ("model", "loss", "schedule", "optimizer")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Every option of ``hone fit``. None leaves the choice to hone, which says and records what it chose.
+
+    Args:
+        data: folder of train/CLASS and val/CLASS, or of CLASS alone, or a CSV of path,label
+        task: what is learned: classify, multilabel, regress, or auto to see it from the data
+        val_fraction: share of each class to hold out for validation where the data has no val part
+        skip_unreadable: leave out (and count) images that can't be read instead of stopping
+        model: timm or torchvision classifier, or your_module:builder
+        pretrained: start from the library's own weights
+        weights: start from this file (.safetensors, .pth, .pt) instead
+        source: start from the best weights of this run of hone
+        train: what trains: head, all, last:N, or patterns of parameter names, comma between them
+        norm: batch statistics: follow what trains around them, stay frozen, or auto: frozen where there is a source
+        loss: CrossEntropyLoss, FocalLoss, any torch.nn loss, or your_module:your_loss
+        class_weights: auto weighs each class by the inverse of its count, or none
+        schedule: any of torch's, or your_module:your_schedule (default: warm-up, then cosine to 0)
+        warmup: updates of linear warm-up; below 1 a share of the run
+        precision: auto, fp32, tf32, bf16 or fp16
+        optimizer: any of torch.optim but LBFGS, SparseAdam and Muon
+        lr: base learning rate
+        weight_decay: of weights; norms and biases have none
+        layer_decay: factor on the rate of each layer below the output layer
+        head_multiplier: factor on the rate of the output layer
+        max_norm: clip the norm of all gradients to this; 0 for none
+        batch_size: images a micro-batch, over all processes
+        accumulate: micro-batches an update
+        epochs: length of the run in passes over the data
+        updates: length of the run in optimizer updates, instead of epochs
+        eval_every: updates between evaluations (default: one epoch)
+        patience: stop after this many evaluations without a better one
+        metric: what "best" is decided by
+        image_size: side of the square input, pixels
+        augment: none, light (random resized crop, flip), or strong (also RandAugment, mixup, CutMix)
+        sampler: shuffle, or balanced to draw each class equally often
+        seed: of everything random
+        device: auto, cpu, cuda, cuda:1, mps
+        workers: processes that prepare batches
+        layout: memory layout of images: auto, channels_last, contiguous
+        cache: bytes of decoded images to keep, such as 2GB; 0 for none
+        checkpoint_minutes: write a checkpoint at least this often, and after every evaluation
+        out: run folder (default: runs/NAME_OF_DATA)
+    """
+
+    data: str
+    task: Literal["auto", "classify", "multilabel", "regress"] = "auto"
+    val_fraction: float = 0.2
+    skip_unreadable: bool = False
+    model: Component = Component("mobilenet_v2")
+    pretrained: bool = True
+    weights: str | None = None
+    source: str | None = None
+    train: str = "all"
+    norm: Literal["auto", "follow", "frozen"] = "auto"
+    loss: Component = Component()
+    class_weights: Literal["none", "auto"] = "none"
+    schedule: Component = Component()
+    warmup: float | None = None
+    precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto"
+    optimizer: Component = Component("AdamW")
+    lr: float | None = None
+    weight_decay: float | None = None
+    layer_decay: float = 1.0
+    head_multiplier: float | None = None
+    max_norm: float = 1.0
+    batch_size: int = 32
+    accumulate: int = 1
+    epochs: int | None = None
+    updates: int | None = None
+    eval_every: int | None = None
+    patience: int | None = None
+    metric: str | None = None
+    image_size: int | None = None
+    augment: Literal["none", "light", "strong"] = "light"
+    sampler: Literal["shuffle", "balanced"] = "shuffle"
+    seed: int = 0
+    device: str = "auto"
+    workers: int | None = None
+    layout: Literal["auto", "channels_last", "contiguous"] = "auto"
+    cache: str = "2GB"
+    checkpoint_minutes: float = 5.0
+    out: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in COMPONENTS:
+            object.__setattr__(self, name, Component.of(name, getattr(self, name)))
+        checks.number("val_fraction", self.val_fraction, above=0, below=1)
+        for name in ("batch_size", "accumulate"):
+            checks.integer(name, getattr(self, name), at_least=1)
+        for name in ("epochs", "updates", "eval_every", "patience", "image_size"):
+            if getattr(self, name) is not None:
+                checks.integer(name, getattr(self, name), at_least=1)
+        for name in ("lr", "warmup", "weight_decay", "head_multiplier"):
+            if getattr(self, name) is not None:
+                checks.number(name, getattr(self, name), at_least=0)
+        checks.number("layer_decay", self.layer_decay, above=0, at_most=1)
+        checks.number("max_norm", self.max_norm, at_least=0)
+        checks.number("checkpoint_minutes", self.checkpoint_minutes, above=0)
+        checks.integer("seed", self.seed, at_least=0)
+        if self.workers is not None:
+            checks.integer("workers", self.workers, at_least=0)
+        if self.epochs is not None and self.updates is not None:
+            raise ValueError(
+                f"epochs and updates both state the length of the run ({self.epochs}, {self.updates}); give one"
+            )
+        if self.weights is not None and self.source is not None:
+            raise ValueError(f"weights and from both state the source ({self.weights}, {self.source}); give one")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as they stand in ``recipe.yaml``."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {key: value.plain() if isinstance(value, Component) else value for key, value in values.items()}
+
+    def save(self, path: Path) -> None:
+        """Write ``recipe.yaml``."""
+        path.write_text(
+            "# hone fit --config of this file repeats the run\n" + yaml.safe_dump(self.to_dict(), sort_keys=False)
+        )
+
+
+def option_names() -> list[str]:
+    """The names of all options, as Python and YAML spell them."""
+    return [field.name for field in dataclasses.fields(Recipe)]
+
+
+def recipe_from(values: Mapping[str, Any]) -> Recipe:
+    """A recipe from plain values by name.
+
+    Raises:
+        ValueError: a key is unknown (the nearest are named) or missing, or a value breaks its rule.
+
+    Example:
+        >>> recipe_from({"data": "photos", "lr": 1e-3}).lr
+        0.001
+    """
+    for key in values:
+        if key not in option_names():
+            raise checks.unknown("recipe: the key", key, option_names())
+    if values.get("data") is None:
+        raise ValueError("data must be given: a folder of train/CLASS and val/CLASS, a folder of CLASS, or a CSV")
+    return Recipe(**values)
+
+
+def read_recipe(path: Path) -> dict[str, Any]:
+    """The values in a recipe file.
+
+    Raises:
+        ValueError: it can't be read, or is not a YAML mapping.
+    """
+    try:
+        found = from_yaml(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ValueError(f"config {str(path)!r} can't be read: {' '.join(str(error).split())}") from error
+    if not isinstance(found, dict):
+        raise checks.invalid("config", "hold a YAML mapping of options", str(path))
+    return found

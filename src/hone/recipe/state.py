@@ -1,0 +1,75 @@
+"""What a run has learned about itself besides the weights: in the checkpoint, together with the two integers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from hone.training import LoopState, is_better
+
+
+@dataclass
+class BestState:
+    """The best evaluation so far.
+
+    Attributes:
+        update: when; None before the first.
+        value: of the run's metric.
+        waited: evaluations since then.
+
+    Example:
+        >>> best = BestState()
+        >>> best.take("accuracy", 0.8, update=10), best.take("accuracy", 0.8, update=20), best.waited
+        (True, False, 1)
+    """
+
+    update: int | None = None
+    value: float | None = None
+    waited: int = 0
+
+    def take(self, metric: str, value: float, update: int) -> bool:
+        """Count an evaluation; whether it beats all before it (a tie goes to the earlier one)."""
+        if is_better(metric, value, self.value):
+            self.update, self.value, self.waited = update, value, 0
+            return True
+        self.waited += 1
+        return False
+
+
+@dataclass
+class RunState:
+    """Where a run stands.
+
+    Attributes:
+        loop: the two integers.
+        best: the best evaluation so far.
+        seconds: of training and evaluation, over all sittings.
+        evaluating: the part of them that was evaluation.
+    """
+
+    loop: LoopState = field(default_factory=LoopState)
+    best: BestState = field(default_factory=BestState)
+    seconds: float = 0.0
+    evaluating: float = 0.0
+
+    @property
+    def skipped(self) -> int:
+        """Attempts that were no update."""
+        return self.loop.attempt - self.loop.update
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "update": self.loop.update,
+            "attempt": self.loop.attempt,
+            "best": vars(self.best),
+            "seconds": self.seconds,
+            "evaluating": self.evaluating,
+        }
+
+    @staticmethod
+    def from_json(values: Mapping[str, Any]) -> RunState:
+        """Read what :meth:`to_json` wrote."""
+        loop = LoopState(values["update"], values["attempt"])
+        return RunState(loop, BestState(**values["best"]), values["seconds"], values["evaluating"])

@@ -1,0 +1,77 @@
+"""One pass over a data set without gradients, and the outputs it gave."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hone.precision import Precision
+from hone.training.distributed import World
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a model said of every sample, in the data set's order.
+
+    Attributes:
+        logits: (N, ...) float32.
+        targets: (N, ...).
+        indices: (N,) int64, the sample's place in the data set.
+        loss: mean of the criterion over all samples.
+    """
+
+    logits: Tensor
+    targets: Tensor
+    indices: Tensor
+    loss: float
+
+
+def run_over(
+    model: nn.Module,
+    batches: Iterable[tuple[Any, Tensor, Tensor]],
+    criterion: Callable[..., Tensor] | None,
+    precision: Precision,
+    world: World,
+) -> Outputs:
+    """Evaluate a model on every sample once, over all processes.
+
+    The model is put in eval mode and left there. The loss is the criterion's mean over each batch, weighted by the
+    batch's valid weight where the criterion has one, else by its size.
+
+    Args:
+        model: on its device.
+        batches: ``(inputs, target, indices)``; together the processes' batches hold each sample once.
+        criterion: the loss to report; None reports NaN.
+        precision: for autocast.
+        world: the processes that share the work.
+
+    Returns:
+        The outputs of all processes, on every process.
+    """
+    model.eval()
+    weigh = getattr(criterion, "valid_weight", None)
+    found: list[tuple[Tensor, Tensor, Tensor]] = []
+    sums = torch.zeros(2, dtype=torch.float64)
+    with torch.inference_mode():
+        for inputs, target, indices in batches:
+            with precision.autocast():
+                logits = model(inputs)
+                loss = criterion(logits, target) if criterion is not None else logits.new_zeros(())
+            weight = float(weigh(target)) if weigh is not None else float(len(target))
+            sums += torch.tensor([float(loss) * weight, weight], dtype=torch.float64)
+            found.append((logits.float().cpu(), target.cpu(), indices.cpu()))
+    parts = [part for part in world.gather((_joined(found), sums)) if part[0] is not None]
+    logits, targets, indices = (torch.cat([torch.from_numpy(part[0][i]) for part in parts]) for i in range(3))
+    loss_sum, weight_sum = (sum(float(part[1][i]) for part in parts) for i in range(2))
+    order = torch.argsort(indices)
+    mean = loss_sum / weight_sum if criterion is not None and weight_sum else float("nan")
+    return Outputs(logits[order], targets[order], indices[order], mean)
+
+
+def _joined(found: list[tuple[Tensor, Tensor, Tensor]]) -> tuple[np.ndarray[Any, Any], ...] | None:
+    return tuple(torch.cat([row[i] for row in found]).numpy() for i in range(3)) if found else None
