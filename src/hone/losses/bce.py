@@ -10,11 +10,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hone.checks import number, one_of
+from hone.losses.plain_sums import COMPLEMENT, CROSS_ENTROPY, Sums, damp, visible
 from hone.losses.region import Reduction
-from hone.losses.sums import Sums, visible
 from hone.losses.sums_loss import SumsLoss, Wants
-from hone.losses.targets import check_weight, match_weight, read_sigmoid_target, working_dtype
-from hone.losses.voxelwise import reduce_voxels
+from hone.losses.targets import Target, check_weight, match_weight, read_sigmoid_target, working_dtype
 
 
 class BCEOptions(TypedDict, total=False):
@@ -26,6 +25,7 @@ class BCEOptions(TypedDict, total=False):
     label_smoothing: float
     ignore_index: int
     across_processes: bool
+    inplace: bool
 
 
 class BCEWithLogitsLoss(SumsLoss):
@@ -43,6 +43,7 @@ class BCEWithLogitsLoss(SumsLoss):
         label_smoothing: :math:`\epsilon` in [0, 1].
         ignore_index: the target value whose entries don't count.
         across_processes: whether the mean is over the batches of all processes. Every process must then call the loss.
+        inplace: whether the gradient may be written over the logits; see `RegionLoss`.
 
     Called with logits ``(N, C, *spatial)`` or ``(N,)``, a target of that shape (or without the channel axis where C
     is 1) that is bool, 0 or 1, or soft, and optionally a mask ``(N, *spatial)``.
@@ -69,6 +70,7 @@ class BCEWithLogitsLoss(SumsLoss):
         label_smoothing: float = 0.0,
         ignore_index: int = -100,
         across_processes: bool = False,
+        inplace: bool = False,
     ) -> None:
         super().__init__()
         self.weight = check_weight("weight", weight)
@@ -76,8 +78,9 @@ class BCEWithLogitsLoss(SumsLoss):
         self.reduction = one_of("reduction", reduction, ["mean", "sum", "none"])
         self.label_smoothing = number("label_smoothing", label_smoothing, at_least=0, at_most=1)
         self.ignore_index = ignore_index
-        self.across_processes = across_processes
-        self.wants = Wants(cross_entropy=True, complement=True)
+        self.across_processes, self.inplace = across_processes, inplace
+        self.wants = Wants(CROSS_ENTROPY | COMPLEMENT)
+        self.shares = reduction != "none" and self.label_smoothing == 0
 
     def forward(self, logits: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         """The loss of ``logits`` against ``target`` over the voxels where ``mask`` is true."""
@@ -94,8 +97,7 @@ class BCEWithLogitsLoss(SumsLoss):
         hits = sums.cross_entropy if pos_weight is None else sums.cross_entropy * pos_weight
         per_class = hits + sums.complement
         total = (per_class if weight is None else per_class * weight).sum()
-        count = sums.valid.sum()
-        return total if self.reduction == "sum" else total / torch.where(count > 0, count, 1)
+        return total if self.reduction == "sum" else average_over_valid(total, sums)
 
     def _smoothed(self, target: Tensor) -> Tensor:
         values = target if torch.is_floating_point(target) else target.float()
@@ -104,17 +106,29 @@ class BCEWithLogitsLoss(SumsLoss):
 
     def _voxels(self, logits: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
         known = read_sigmoid_target(logits, target, mask, self.ignore_index)
-        x = visible(logits, known)
-        values = known.values.to(x.dtype)
-        weight = match_weight("weight", self.weight, logits, working_dtype(logits))
-        pos_weight = match_weight("pos_weight", self.pos_weight, logits, working_dtype(logits))
-        hits = (-values * F.logsigmoid(x)).where(values > 0, 0)
-        loss = (hits if pos_weight is None else hits * pos_weight[:, None]) + ((values - 1) * F.logsigmoid(-x)).where(
-            values < 1, 0
-        )
-        if weight is not None:
-            loss = loss * weight[:, None]
-        return reduce_voxels(loss, known, "none").reshape(logits.shape)
+        dtype = working_dtype(logits)
+        weight = match_weight("weight", self.weight, logits, dtype)
+        pos_weight = match_weight("pos_weight", self.pos_weight, logits, dtype)
+        hits, misses = sigmoid_voxels(logits, known)
+        loss = (hits if pos_weight is None else hits * pos_weight[:, None]) + misses
+        return (loss if weight is None else loss * weight[:, None]).reshape(logits.shape)
+
+
+def average_over_valid(total: Tensor, sums: Sums) -> Tensor:
+    """A sum over all entries divided by how many count; 0 where none does."""
+    count = sums.valid.sum()
+    return total / torch.where(count > 0, count, 1)
+
+
+def sigmoid_voxels(logits: Tensor, known: Target, gamma: float = 0.0) -> tuple[Tensor, Tensor]:
+    """What positives and negatives cost in each entry ``(N, C, V)``, 0 where nothing counts."""
+    x = visible(logits, known)
+    values = known.values.to(x.dtype)
+    hits = (values * damp(-F.logsigmoid(x), gamma)).where(values > 0, 0)
+    misses = ((1 - values) * damp(-F.logsigmoid(-x), gamma)).where(values < 1, 0)
+    if known.valid is not None:
+        hits, misses = hits.where(known.valid, 0), misses.where(known.valid, 0)
+    return hits, misses
 
 
 def bce_with_logits_loss(

@@ -11,8 +11,8 @@ from hone.checks import number
 from hone.losses.bce import BCEWithLogitsLoss
 from hone.losses.cross_entropy import CrossEntropyLoss
 from hone.losses.dice import DiceLoss, SoftmaxDiceLoss
+from hone.losses.plain_sums import Sums
 from hone.losses.region import Absent
-from hone.losses.sums import Sums
 from hone.losses.sums_loss import SumsLoss
 
 
@@ -31,6 +31,7 @@ class SoftmaxDiceCEOptions(TypedDict, total=False):
     absent: Absent
     ignore_index: int
     across_processes: bool
+    inplace: bool
 
 
 class DiceBCEOptions(TypedDict, total=False):
@@ -48,6 +49,7 @@ class DiceBCEOptions(TypedDict, total=False):
     absent: Absent
     ignore_index: int
     across_processes: bool
+    inplace: bool
 
 
 class SoftmaxDiceCELoss(SumsLoss):
@@ -62,6 +64,7 @@ class SoftmaxDiceCELoss(SumsLoss):
             ``include_background=False`` leaves class 0 out of the Dice part only.
         ignore_index: the label whose voxels don't count.
         across_processes: whether both parts are over the batches of all processes.
+        inplace: whether the gradient may be written over the logits; see `RegionLoss`.
 
     Called as `SoftmaxDiceLoss`.
 
@@ -97,6 +100,7 @@ class SoftmaxDiceCELoss(SumsLoss):
         absent: Absent = "formula",
         ignore_index: int = -100,
         across_processes: bool = False,
+        inplace: bool = False,
     ) -> None:
         super().__init__()
         self.dice_weight = number("dice_weight", dice_weight)
@@ -114,7 +118,7 @@ class SoftmaxDiceCELoss(SumsLoss):
         )
         self.cross_entropy = CrossEntropyLoss(weight, ignore_index, label_smoothing=label_smoothing)
         self.ignore_index = ignore_index
-        self.across_processes = across_processes
+        self.across_processes, self.inplace = across_processes, inplace
         self.wants = self.dice.wants.union(self.cross_entropy.wants)
 
     def from_sums(self, sums: Sums, is_index: bool) -> Tensor:
@@ -138,6 +142,7 @@ class DiceBCELoss(SumsLoss):
         smooth, smooth_denominator, squared, per_sample, per_class, absent: of `DiceLoss`.
         ignore_index: the target value whose entries don't count.
         across_processes: whether both parts are over the batches of all processes.
+        inplace: whether the gradient may be written over the logits; see `RegionLoss`.
 
     Called as `DiceLoss`.
 
@@ -170,6 +175,7 @@ class DiceBCELoss(SumsLoss):
         absent: Absent = "formula",
         ignore_index: int = -100,
         across_processes: bool = False,
+        inplace: bool = False,
     ) -> None:
         super().__init__()
         self.dice_weight = number("dice_weight", dice_weight)
@@ -187,7 +193,7 @@ class DiceBCELoss(SumsLoss):
         )
         self.bce = BCEWithLogitsLoss(weight, pos_weight=pos_weight, ignore_index=ignore_index)
         self.ignore_index = ignore_index
-        self.across_processes = across_processes
+        self.across_processes, self.inplace = across_processes, inplace
         self.wants = self.dice.wants.union(self.bce.wants)
 
     def from_sums(self, sums: Sums, is_index: bool) -> Tensor:

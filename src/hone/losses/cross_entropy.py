@@ -9,11 +9,18 @@ import torch
 from torch import Tensor
 
 from hone.checks import number, one_of
+from hone.losses.plain_sums import COMPLEMENT, CROSS_ENTROPY, Sums, damp, visible
 from hone.losses.region import Reduction
-from hone.losses.sums import Sums, visible
 from hone.losses.sums_loss import SumsLoss, Wants
-from hone.losses.targets import check_labels, check_weight, match_weight, read_softmax_target, working_dtype
-from hone.losses.voxelwise import reduce_voxels
+from hone.losses.targets import (
+    Target,
+    check_labels,
+    check_weight,
+    match_weight,
+    read_softmax_target,
+    sum_dtype,
+    working_dtype,
+)
 
 
 class CrossEntropyOptions(TypedDict, total=False):
@@ -24,6 +31,7 @@ class CrossEntropyOptions(TypedDict, total=False):
     reduction: Reduction
     label_smoothing: float
     across_processes: bool
+    inplace: bool
 
 
 class CrossEntropyLoss(SumsLoss):
@@ -40,6 +48,7 @@ class CrossEntropyLoss(SumsLoss):
         reduction: "mean", "sum", or "none" for the losses ``(N, *spatial)``.
         label_smoothing: :math:`\epsilon` in [0, 1]. A class masked by a logit of -inf takes none of it.
         across_processes: whether the mean is over the batches of all processes. Every process must then call the loss.
+        inplace: whether the gradient may be written over the logits; see `RegionLoss`.
 
     Called with logits ``(N, C, *spatial)``, labels ``(N, *spatial)`` of any integer dtype or bool, or soft targets of
     the logits' shape, and optionally a mask ``(N, *spatial)``.
@@ -68,20 +77,20 @@ class CrossEntropyLoss(SumsLoss):
         reduction: Reduction = "mean",
         label_smoothing: float = 0.0,
         across_processes: bool = False,
+        inplace: bool = False,
     ) -> None:
         super().__init__()
         self.weight = check_weight("weight", weight)
         self.ignore_index = ignore_index
         self.reduction = one_of("reduction", reduction, ["mean", "sum", "none"])
         self.label_smoothing = number("label_smoothing", label_smoothing, at_least=0, at_most=1)
-        self.across_processes = across_processes
-        self.wants = Wants(cross_entropy=True, complement=self.label_smoothing > 0)
+        self.across_processes, self.inplace = across_processes, inplace
+        self.wants = Wants(CROSS_ENTROPY + (COMPLEMENT if self.label_smoothing > 0 else 0))
+        self.shares = reduction != "none"
 
     def forward(self, logits: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         """The loss of ``logits`` against ``target`` over the voxels where ``mask`` is true."""
-        if self.reduction == "none":
-            return self._voxels(logits, target, mask)
-        return super().forward(logits, target, mask)
+        return super().forward(logits, target, mask) if self.shares else self._voxels(logits, target, mask)
 
     def from_sums(self, sums: Sums, is_index: bool) -> Tensor:
         """The loss from the sums of a pass that had ``cross_entropy`` (and ``complement``, for smoothing)."""
@@ -90,14 +99,7 @@ class CrossEntropyLoss(SumsLoss):
         if self.label_smoothing > 0:
             share = self.label_smoothing / per_class.shape[1]
             per_class = (1 - self.label_smoothing) * per_class + share * sums.complement
-        total = (per_class if weight is None else per_class * weight).sum()
-        if self.reduction == "sum":
-            return total
-        if is_index:
-            count = (sums.target if weight is None else sums.target * weight).sum()
-        else:
-            count = sums.valid[:, 0].sum()
-        return total / torch.where(count > 0, count, 1)
+        return average_by_label(per_class, sums, weight, is_index, self.reduction)
 
     def valid_weight(self, target: Tensor) -> Tensor:
         """The sum of the class weights over the voxels that count; for soft targets the number of voxels."""
@@ -114,17 +116,38 @@ class CrossEntropyLoss(SumsLoss):
     def _voxels(self, logits: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
         known = read_softmax_target(logits, target, mask, self.ignore_index)
         weight = match_weight("weight", self.weight, logits, working_dtype(logits))
-        losses = -torch.log_softmax(visible(logits, known), 1)
-        if weight is not None:
-            losses = losses * weight[:, None]
-        if known.is_index:
-            loss = losses.gather(1, known.values.unsqueeze(1))
-        else:
-            loss = (known.values * losses).where(known.values > 0, 0).sum(1, keepdim=True)
-        if self.label_smoothing > 0:
-            spread = losses.where(losses < torch.inf, 0).sum(1, keepdim=True) / losses.shape[1]
-            loss = (1 - self.label_smoothing) * loss + self.label_smoothing * spread
-        return reduce_voxels(loss, known, "none").reshape(logits.shape[0], *logits.shape[2:])
+        return softmax_voxels(logits, known, weight, label_smoothing=self.label_smoothing)
+
+
+def average_by_label(per_class: Tensor, sums: Sums, weight: Tensor | None, is_index: bool, reduction: str) -> Tensor:
+    """Sums ``(N, C)`` of losses, averaged by the weights of the labels, or over the voxels of soft targets."""
+    total = (per_class if weight is None else per_class * weight).sum()
+    if reduction == "sum":
+        return total
+    if is_index:
+        count = (sums.target if weight is None else sums.target * weight).sum()
+    else:
+        count = sums.valid[:, 0].sum()
+    return total / torch.where(count > 0, count, 1)
+
+
+def softmax_voxels(
+    logits: Tensor, known: Target, weight: Tensor | None, *, gamma: float = 0.0, label_smoothing: float = 0.0
+) -> Tensor:
+    """The cross-entropy (or focal loss) of each voxel ``(N, *spatial)``, 0 where nothing counts."""
+    losses = damp(-torch.log_softmax(visible(logits, known), 1), gamma)
+    if weight is not None:
+        losses = losses * weight[:, None]
+    if known.is_index:
+        loss = losses.gather(1, known.values.unsqueeze(1))
+    else:
+        loss = (known.values * losses).where(known.values > 0, 0).sum(1, keepdim=True)
+    if label_smoothing > 0:
+        spread = losses.where(losses < torch.inf, 0).sum(1, keepdim=True) / losses.shape[1]
+        loss = (1 - label_smoothing) * loss + label_smoothing * spread
+    if known.valid is not None:
+        loss = loss.where(known.valid, 0)
+    return loss.reshape(logits.shape[0], *logits.shape[2:])
 
 
 class TopKCrossEntropyLoss(CrossEntropyLoss):
@@ -136,7 +159,7 @@ class TopKCrossEntropyLoss(CrossEntropyLoss):
 
     Args:
         fraction: f in (0, 1].
-        options: those of `CrossEntropyLoss`, less ``reduction`` and ``across_processes``.
+        options: those of `CrossEntropyLoss`, less ``reduction``, ``across_processes`` and ``inplace``.
 
     Returns:
         A float32 scalar (float64 for float64 logits); 0 where nothing counts.
@@ -161,6 +184,7 @@ class TopKCrossEntropyLoss(CrossEntropyLoss):
         label_smoothing: float = 0.0,
     ) -> None:
         super().__init__(weight=weight, ignore_index=ignore_index, label_smoothing=label_smoothing)
+        self.shares = False
         self.fraction = number("fraction", fraction, above=0, at_most=1)
 
     def forward(self, logits: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -176,7 +200,7 @@ class TopKCrossEntropyLoss(CrossEntropyLoss):
         # A fixed size keeps the host from waiting for the count; places beyond k are blanked.
         hardest = losses.topk(int(-(-losses.numel() * self.fraction // 1)) if losses.numel() else 0).values
         within = torch.arange(hardest.numel(), device=losses.device) < kept
-        total = hardest.where(within, 0).sum(dtype=torch.float64 if losses.device.type != "mps" else None)
+        total = hardest.where(within, 0).sum(dtype=sum_dtype(losses))
         return (total / kept.clamp_min(1)).to(losses.dtype)
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from hone.checks import number
+from hone.losses.plain_sums import Sums
 from hone.losses.region import (
     RegionLoss,
     SigmoidRegionLoss,
@@ -15,7 +16,6 @@ from hone.losses.region import (
     SoftmaxRegionLoss,
     SoftmaxRegionOptions,
 )
-from hone.losses.sums import Sums
 
 
 class DiceLoss(SigmoidRegionLoss):

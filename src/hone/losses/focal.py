@@ -5,24 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypedDict, Unpack
 
-import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from hone.checks import number, one_of
-from hone.losses.cross_entropy import CrossEntropyLoss
-from hone.losses.loss import Loss
+from hone.losses.bce import average_over_valid, sigmoid_voxels
+from hone.losses.cross_entropy import CrossEntropyLoss, average_by_label, softmax_voxels
+from hone.losses.plain_sums import COMPLEMENT, CROSS_ENTROPY, Sums
 from hone.losses.region import Reduction
-from hone.losses.sums import visible
-from hone.losses.targets import (
-    check_weight,
-    count_valid,
-    match_weight,
-    read_sigmoid_target,
-    read_softmax_target,
-    working_dtype,
-)
-from hone.losses.voxelwise import reduce_voxels, weight_of_labels
+from hone.losses.sums_loss import SumsLoss, Wants
+from hone.losses.targets import check_weight, match_weight, read_sigmoid_target, read_softmax_target, working_dtype
 
 
 class FocalOptions(TypedDict, total=False):
@@ -32,6 +23,8 @@ class FocalOptions(TypedDict, total=False):
     weight: Sequence[float] | None
     ignore_index: int
     reduction: Reduction
+    across_processes: bool
+    inplace: bool
 
 
 class SigmoidFocalOptions(TypedDict, total=False):
@@ -42,9 +35,11 @@ class SigmoidFocalOptions(TypedDict, total=False):
     weight: Sequence[float] | None
     ignore_index: int
     reduction: Reduction
+    across_processes: bool
+    inplace: bool
 
 
-class FocalLoss(Loss):
+class FocalLoss(SumsLoss):
     r"""Focal loss of the softmax.
 
     .. math:: L = -\frac{\sum_v w_{t_v} (1 - p_{v t_v})^\gamma \log p_{v t_v}}{\sum_v w_{t_v}}
@@ -56,6 +51,8 @@ class FocalLoss(Loss):
         weight: one number for each class, at least 0.
         ignore_index: the label whose voxels don't count.
         reduction: "mean", "sum", or "none" for the losses ``(N, *spatial)``.
+        across_processes: whether the mean is over the batches of all processes. Every process must then call the loss.
+        inplace: whether the gradient may be written over the logits; see `RegionLoss`.
 
     Called as `CrossEntropyLoss`; for soft targets the sum over classes of ``t`` times the term of that class, and the
     mean over voxels.
@@ -67,6 +64,7 @@ class FocalLoss(Loss):
         ValueError: shapes, dtypes or labels that don't fit, or an option outside its range.
 
     Example:
+        >>> import torch
         >>> logits, target = torch.tensor([[2.0, 0.0], [0.0, 2.0]]), torch.tensor([0, 0])
         >>> round(FocalLoss(gamma=2.0)(logits, target).item(), 4)
         0.8259
@@ -75,34 +73,38 @@ class FocalLoss(Loss):
         Lin et al., Focal loss for dense object detection, 2017, arXiv:1708.02002, equation 5.
     """
 
+    softmax = True
+
     def __init__(
         self,
         gamma: float = 2.0,
         weight: Sequence[float] | None = None,
         ignore_index: int = -100,
         reduction: Reduction = "mean",
+        across_processes: bool = False,
+        inplace: bool = False,
     ) -> None:
         super().__init__()
         self.gamma = number("gamma", gamma, at_least=0)
         self.weight = check_weight("weight", weight)
         self.ignore_index = ignore_index
         self.reduction = one_of("reduction", reduction, ["mean", "sum", "none"])
+        self.across_processes, self.inplace = across_processes, inplace
+        self.wants = Wants(CROSS_ENTROPY, self.gamma)
+        self.shares = reduction != "none"
 
     def forward(self, logits: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         """The loss of ``logits`` against ``target`` over the voxels where ``mask`` is true."""
+        if self.shares:
+            return super().forward(logits, target, mask)
         known = read_softmax_target(logits, target, mask, self.ignore_index)
         weight = match_weight("weight", self.weight, logits, working_dtype(logits))
-        entropy = -torch.log_softmax(visible(logits, known), 1)
-        if known.is_index:
-            loss = damp(entropy.gather(1, known.values.unsqueeze(1)), self.gamma)
-            count = None if weight is None else weight_of_labels(weight, known)
-            loss = loss if count is None else loss * count
-        else:
-            terms = (known.values * damp(entropy, self.gamma)).where(known.values > 0, 0)
-            loss = (terms if weight is None else terms * weight[:, None]).sum(1, keepdim=True)
-            count = None
-        reduced = reduce_voxels(loss, known, self.reduction, count)
-        return reduced.reshape(logits.shape[0], *logits.shape[2:]) if self.reduction == "none" else reduced
+        return softmax_voxels(logits, known, weight, gamma=self.gamma)
+
+    def from_sums(self, sums: Sums, is_index: bool) -> Tensor:
+        """The loss from the sums of a pass that had ``cross_entropy`` with this ``gamma``."""
+        weight = match_weight("weight", self.weight, sums.target, sums.target.dtype)
+        return average_by_label(sums.cross_entropy, sums, weight, is_index, self.reduction)
 
     def valid_weight(self, target: Tensor) -> Tensor:
         """As `CrossEntropyLoss.valid_weight`."""
@@ -110,13 +112,11 @@ class FocalLoss(Loss):
         return CrossEntropyLoss(weight, self.ignore_index).valid_weight(target)
 
 
-class SigmoidFocalLoss(Loss):
+class SigmoidFocalLoss(SumsLoss):
     r"""Focal loss of the sigmoid of each channel.
 
-    .. math:: L = -\frac1V \sum_v w_c\,\alpha_t (1 - p_t)^\gamma \log p_t
-
-    with :math:`p_t` the probability of what the target says, and :math:`\alpha_t` being :math:`\alpha` for 1 and
-    :math:`1 - \alpha` for 0.
+    .. math:: L = -\frac1V \sum_v w_c \bigl( \alpha\,t\,(1 - p)^\gamma \log p
+              + (1 - \alpha)(1 - t)\,p^\gamma \log (1 - p) \bigr)
 
     Args:
         gamma: the exponent, at least 0; below 1 is fine too.
@@ -124,6 +124,8 @@ class SigmoidFocalLoss(Loss):
         weight: one number for each channel, at least 0.
         ignore_index: the target value whose entries don't count.
         reduction: "mean", "sum", or "none" for losses of the logits' shape.
+        across_processes: whether the mean is over the batches of all processes. Every process must then call the loss.
+        inplace: whether the gradient may be written over the logits; see `RegionLoss`.
 
     Called as `BCEWithLogitsLoss`.
 
@@ -134,6 +136,7 @@ class SigmoidFocalLoss(Loss):
         ValueError: shapes, dtypes or values that don't fit, or an option outside its range.
 
     Example:
+        >>> import torch
         >>> logits, target = torch.tensor([[2.0], [-2.0]]), torch.tensor([1, 0])
         >>> round(SigmoidFocalLoss()(logits, target).item(), 6)
         0.000902
@@ -142,6 +145,8 @@ class SigmoidFocalLoss(Loss):
         Lin et al., Focal loss for dense object detection, 2017, arXiv:1708.02002, equation 5.
     """
 
+    softmax = False
+
     def __init__(
         self,
         gamma: float = 2.0,
@@ -149,6 +154,8 @@ class SigmoidFocalLoss(Loss):
         weight: Sequence[float] | None = None,
         ignore_index: int = -100,
         reduction: Reduction = "mean",
+        across_processes: bool = False,
+        inplace: bool = False,
     ) -> None:
         super().__init__()
         self.gamma = number("gamma", gamma, at_least=0)
@@ -156,37 +163,28 @@ class SigmoidFocalLoss(Loss):
         self.weight = check_weight("weight", weight)
         self.ignore_index = ignore_index
         self.reduction = one_of("reduction", reduction, ["mean", "sum", "none"])
+        self.across_processes, self.inplace = across_processes, inplace
+        self.wants = Wants(CROSS_ENTROPY | COMPLEMENT, self.gamma)
+        self.shares = reduction != "none"
 
     def forward(self, logits: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         """The loss of ``logits`` against ``target`` over the voxels where ``mask`` is true."""
+        if self.shares:
+            return super().forward(logits, target, mask)
         known = read_sigmoid_target(logits, target, mask, self.ignore_index)
         weight = match_weight("weight", self.weight, logits, working_dtype(logits))
-        x = visible(logits, known)
-        values = known.values.to(x.dtype)
-        entropy = (-values * F.logsigmoid(x)).where(values > 0, 0)
-        entropy = entropy + ((values - 1) * F.logsigmoid(-x)).where(values < 1, 0)
-        # The complement of p_t, each half from its own sigmoid: 1 - p would round to 0 at logit 20.
-        missed = (values * (-x).sigmoid() + (1 - values) * x.sigmoid()).clamp_min(_TINY)
-        loss = missed**self.gamma * entropy
-        if self.alpha is not None:
-            loss = loss * (self.alpha * values + (1 - self.alpha) * (1 - values))
-        if weight is not None:
-            loss = loss * weight[:, None]
-        reduced = reduce_voxels(loss, known, self.reduction)
-        return reduced.reshape(logits.shape) if self.reduction == "none" else reduced
+        loss = self._balance(*sigmoid_voxels(logits, known, self.gamma))
+        return (loss if weight is None else loss * weight[:, None]).reshape(logits.shape)
 
-    def valid_weight(self, target: Tensor) -> Tensor:
-        """How many entries of ``target`` count."""
-        return count_valid(target, self.ignore_index)
+    def from_sums(self, sums: Sums, is_index: bool) -> Tensor:
+        """The loss from the sums of a pass that had ``cross_entropy`` and ``complement`` with this ``gamma``."""
+        weight = match_weight("weight", self.weight, sums.target, sums.target.dtype)
+        per_class = self._balance(sums.cross_entropy, sums.complement)
+        total = (per_class if weight is None else per_class * weight).sum()
+        return total if self.reduction == "sum" else average_over_valid(total, sums)
 
-
-#: Below this ``1 - p`` is held: its power then has a gradient of 0, where that of 0**0.5 would be infinite.
-_TINY = 1e-30
-
-
-def damp(entropy: Tensor, gamma: float) -> Tensor:
-    """``(1 - p)^gamma (-log p)`` from ``-log p``."""
-    return (-torch.expm1(-entropy)).clamp_min(_TINY) ** gamma * entropy
+    def _balance(self, hits: Tensor, misses: Tensor) -> Tensor:
+        return hits + misses if self.alpha is None else self.alpha * hits + (1 - self.alpha) * misses
 
 
 def focal_loss(
@@ -195,6 +193,7 @@ def focal_loss(
     """`FocalLoss` as a function; the options are the same.
 
     Example:
+        >>> import torch
         >>> round(focal_loss(torch.zeros(1, 2), torch.tensor([1]), gamma=0.0).item(), 4)
         0.6931
     """
@@ -207,6 +206,7 @@ def sigmoid_focal_loss(
     """`SigmoidFocalLoss` as a function; the options are the same.
 
     Example:
+        >>> import torch
         >>> round(sigmoid_focal_loss(torch.zeros(1, 1), torch.tensor([[1]]), gamma=0.0, alpha=None).item(), 4)
         0.6931
     """

@@ -77,14 +77,17 @@ class WeightedSum(Loss):
 
     def forward(self, logits: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         """The weighted sum; ``mask`` is handed on only where it is given, so plain functions may be terms."""
+        values = self._values(logits, target, mask)
+        weighted = [weight * value for weight, value in zip(self.weights, values, strict=True)]
+        return torch.stack(weighted).sum() if len(weighted) > 1 else weighted[0]
+
+    def _values(self, logits: Tensor, target: Tensor, mask: Tensor | None) -> list[Tensor]:
+        """The losses; those that can, from one pass over the logits."""
+        from hone.losses.sums_loss import share_pass  # which imports Loss from here
+
+        shared = share_pass(self.losses, logits, target, mask)
         extra: dict[str, Any] = {} if mask is None else {"mask": mask}
-        values = [
-            weight * loss(logits, target, **extra) for weight, loss in zip(self.weights, self.losses, strict=True)
-        ]
-        total = values[0]
-        for value in values[1:]:
-            total = total + value
-        return total
+        return [shared[i] if i in shared else loss(logits, target, **extra) for i, loss in enumerate(self.losses)]
 
     def valid_weight(self, target: Tensor) -> Tensor:
         """The weight of the first term that has one; terms that average over different voxels have no common weight."""

@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from hone.losses.sums import Sums
+from hone.losses.plain_sums import Sums
 
 
 class _AllReduceSum(torch.autograd.Function):

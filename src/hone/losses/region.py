@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hone.checks import invalid, number, one_of
-from hone.losses.sums import Sums
+from hone.losses.plain_sums import SQUARES, Sums
 from hone.losses.sums_loss import SumsLoss, Wants
 from hone.losses.targets import check_weight, match_weight
 
@@ -30,6 +30,7 @@ class RegionOptions(TypedDict, total=False):
     ignore_index: int
     reduction: Reduction
     across_processes: bool
+    inplace: bool
 
 
 class SigmoidRegionOptions(RegionOptions, total=False):
@@ -63,6 +64,8 @@ class RegionLoss(SumsLoss):
         reduction: "mean" (weighted by ``weight``), "sum", or "none": ``(N, C)`` per sample, else ``(C,)``.
         across_processes: whether the region is the batch of all processes of torch.distributed. Every process must
             then call the loss. Its gradients are exact under DistributedDataParallel.
+        inplace: whether the gradient may be written over the logits (by a CPU kernel, in eager mode), which saves its
+            memory. Whatever else needs the logits in its backward then raises.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class RegionLoss(SumsLoss):
         ignore_index: int = -100,
         reduction: Reduction = "mean",
         across_processes: bool = False,
+        inplace: bool = False,
     ) -> None:
         super().__init__()
         self.smooth = number("smooth", smooth, at_least=0)
@@ -91,8 +95,8 @@ class RegionLoss(SumsLoss):
         self.absent = one_of("absent", absent, ["formula", "skip", "zero", "one"])
         self.ignore_index = ignore_index
         self.reduction = one_of("reduction", reduction, ["mean", "sum", "none"])
-        self.across_processes = across_processes
-        self.wants = Wants(squares=squared)
+        self.across_processes, self.inplace = across_processes, inplace
+        self.wants = Wants(SQUARES if squared else 0)
         if across_processes and per_sample:
             raise invalid("across_processes", "be False where per_sample is True", across_processes)
         if weight is not None and not per_class:
@@ -163,6 +167,7 @@ class SigmoidRegionLoss(RegionLoss):
         ignore_index: int = -100,
         reduction: Reduction = "mean",
         across_processes: bool = False,
+        inplace: bool = False,
     ) -> None:
         super().__init__(
             smooth=smooth,
@@ -176,6 +181,7 @@ class SigmoidRegionLoss(RegionLoss):
             ignore_index=ignore_index,
             reduction=reduction,
             across_processes=across_processes,
+            inplace=inplace,
         )
 
 
@@ -197,6 +203,7 @@ class SoftmaxRegionLoss(RegionLoss):
         ignore_index: int = -100,
         reduction: Reduction = "mean",
         across_processes: bool = False,
+        inplace: bool = False,
     ) -> None:
         super().__init__(
             smooth=smooth,
@@ -210,6 +217,7 @@ class SoftmaxRegionLoss(RegionLoss):
             ignore_index=ignore_index,
             reduction=reduction,
             across_processes=across_processes,
+            inplace=inplace,
         )
 
 

@@ -90,15 +90,12 @@ def check_labels(target: Tensor, num_classes: int, *, ignore_index: int = -100, 
         )
 
 
-def read_softmax_target(logits: Tensor, target: Tensor, mask: Tensor | None, ignore_index: int) -> Target:
-    """Check ``target`` and ``mask`` against ``logits`` ``(N, C, *spatial)`` and flatten them."""
+def fit_softmax_target(logits: Tensor, target: Tensor) -> Tensor:
+    """``target`` as labels ``(N, *spatial)`` or values of the logits' shape; raise unless it is one of them."""
     check_logits(logits, softmax=True)
-    n, c, *spatial = logits.shape
-    valid = read_mask(logits, mask)
+    n, _, *spatial = logits.shape
     if target.shape == logits.shape:
-        values = target.reshape(n, c, logits.shape[2:].numel())
-        _check_range(values, valid)
-        return Target(_blank(values, valid), False, valid)
+        return target
     if tuple(target.shape) not in ((n, *spatial), (n, 1, *spatial)):
         raise invalid(
             "target",
@@ -112,7 +109,40 @@ def read_softmax_target(logits: Tensor, target: Tensor, mask: Tensor | None, ign
             str(target.dtype).removeprefix("torch."),
             "give soft targets the logits' shape",
         )
-    index = target.reshape(n, logits.shape[2:].numel())
+    return target.reshape(n, *spatial)
+
+
+def fit_sigmoid_target(logits: Tensor, target: Tensor) -> Tensor:
+    """``target`` in the shape of the logits with a channel axis; raise unless it is given so, or lacks one channel."""
+    check_logits(logits, softmax=False)
+    lacking = (logits.shape[0], *logits.shape[2:])
+    single = logits.ndim >= 2 and logits.shape[1] == 1
+    if target.shape != logits.shape and not (single and tuple(target.shape) == lacking):
+        allowed = f"have the logits' shape {tuple(logits.shape)}" + (f" or {lacking}" if single else "")
+        raise invalid("target", allowed, tuple(target.shape))
+    return target.reshape(logits.shape[0], 1) if logits.ndim == 1 else target.reshape(logits.shape)
+
+
+def fit_mask(logits: Tensor, mask: Tensor | None) -> Tensor | None:
+    """``mask`` as ``(N, *spatial)``; raise unless it is given so, or with one channel."""
+    if mask is None:
+        return None
+    n, spatial = logits.shape[0], tuple(logits.shape[2:])
+    if tuple(mask.shape) not in ((n, *spatial), (n, 1, *spatial)):
+        raise invalid("mask", f"have shape {(n, *spatial)} or {(n, 1, *spatial)}", tuple(mask.shape))
+    return mask.reshape(n, *spatial) != 0
+
+
+def read_softmax_target(logits: Tensor, target: Tensor, mask: Tensor | None, ignore_index: int) -> Target:
+    """Check ``target`` and ``mask`` against logits ``(N, C, *spatial)``, and flatten them."""
+    target = fit_softmax_target(logits, target)
+    valid = _flat_mask(fit_mask(logits, mask))
+    n, c, voxels = flatten_logits(logits).shape
+    if target.shape == logits.shape:
+        values = target.reshape(n, c, voxels)
+        _check_range(values, valid)
+        return Target(_blank(values, valid), False, valid)
+    index = target.reshape(n, voxels)
     if target.device.type == "cpu":
         check_labels(index, c, ignore_index=ignore_index, mask=None if valid is None else valid[:, 0])
     kept = _not_ignored(index, ignore_index)
@@ -123,31 +153,14 @@ def read_softmax_target(logits: Tensor, target: Tensor, mask: Tensor | None, ign
 
 
 def read_sigmoid_target(logits: Tensor, target: Tensor, mask: Tensor | None, ignore_index: int) -> Target:
-    """Check ``target`` and ``mask`` against ``logits`` of the same shape (the channel axis may lack where C is 1)."""
-    check_logits(logits, softmax=False)
-    lacking = (logits.shape[0], *logits.shape[2:])
-    single = logits.ndim >= 2 and logits.shape[1] == 1
-    if target.shape != logits.shape and not (single and tuple(target.shape) == lacking):
-        allowed = f"have the logits' shape {tuple(logits.shape)}" + (f" or {lacking}" if single else "")
-        raise invalid("target", allowed, tuple(target.shape))
-    shape = flatten_logits(logits).shape
-    values = target.reshape(shape)
-    valid = read_mask(logits, mask)
+    """Check ``target`` and ``mask`` against logits of the same shape, and flatten them."""
+    values = fit_sigmoid_target(logits, target).reshape(flatten_logits(logits).shape)
+    valid = _flat_mask(fit_mask(logits, mask))
     kept = _not_ignored(values, ignore_index)
     if kept is not None:
         valid = kept if valid is None else valid & kept
     _check_range(values, valid)
     return Target(_blank(values, valid), False, valid)
-
-
-def read_mask(logits: Tensor, mask: Tensor | None) -> Tensor | None:
-    """``mask`` as bool ``(N, 1, V)``; given as ``(N, *spatial)`` or ``(N, 1, *spatial)``."""
-    if mask is None:
-        return None
-    n, spatial = logits.shape[0], tuple(logits.shape[2:])
-    if tuple(mask.shape) not in ((n, *spatial), (n, 1, *spatial)):
-        raise invalid("mask", f"have shape {(n, *spatial)} or {(n, 1, *spatial)}", tuple(mask.shape))
-    return mask.reshape(n, 1, logits.shape[2:].numel()) != 0
 
 
 def count_valid(target: Tensor, ignore_index: int) -> Tensor:
@@ -184,6 +197,10 @@ def match_weight(name: str, weight: Tensor | None, logits: Tensor, dtype: torch.
     if weight.numel() != num_classes:
         raise invalid(name, f"have one number for each of the {num_classes} classes", weight.tolist())
     return weight.to(device=logits.device, dtype=dtype)
+
+
+def _flat_mask(mask: Tensor | None) -> Tensor | None:
+    return None if mask is None else mask.reshape(mask.shape[0], 1, mask.shape[1:].numel())
 
 
 def _not_ignored(values: Tensor, ignore_index: int) -> Tensor | None:

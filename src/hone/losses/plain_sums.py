@@ -1,0 +1,125 @@
+"""The sums in plain torch: what the kernels must return, and what serves where there is no kernel."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from hone.losses.targets import Target, flatten_logits, sum_dtype, working_dtype
+
+#: What is asked for beyond the first four sums; the kernels' flags.
+SQUARES, CROSS_ENTROPY, COMPLEMENT = 1, 2, 4
+
+
+class Sums(NamedTuple):
+    """Sums over the valid voxels, each ``(N, C)``, float64 (float32 where the device has no float64)."""
+
+    intersection: Tensor
+    """sum p t"""
+    prediction: Tensor
+    """sum p"""
+    target: Tensor
+    """sum t"""
+    valid: Tensor
+    """how many voxels count"""
+    prediction_squares: Tensor
+    """sum p^2; zero unless asked for"""
+    target_squares: Tensor
+    """sum t^2; zero unless asked for"""
+    cross_entropy: Tensor
+    """-sum t (1 - p)^gamma log p; zero unless asked for"""
+    complement: Tensor
+    """softmax: -sum log p, what label smoothing adds; sigmoid: -sum (1 - t) p^gamma log(1 - p)"""
+
+
+def plain_softmax_sums(logits: Tensor, known: Target, flags: int, gamma: float) -> Sums:
+    """The sums of a softmax, by operations that torch differentiates any number of times."""
+    log_probs = torch.log_softmax(visible(logits, known), 1)
+    probs = log_probs.exp()
+    total = Totals(logits, probs, known)
+    if known.is_index:
+        intersection = total.by_label(probs)
+        target = target_squares = total.by_label(torch.ones_like(probs[:, :1]).expand_as(probs))
+    else:
+        values = known.values.to(probs.dtype)
+        intersection, target, target_squares = total(probs * values), total(values), total(values * values)
+    losses = total.none
+    if flags & CROSS_ENTROPY:
+        losses_of = damp(-log_probs, gamma)
+        if known.is_index:
+            losses = total.by_label(losses_of)
+        else:
+            losses = total((values * losses_of).where(values > 0, 0))
+    return Sums(
+        intersection,
+        total(probs),
+        target,
+        total.valid(),
+        total(probs * probs) if flags & SQUARES else total.none,
+        target_squares if flags & SQUARES else total.none,
+        losses,
+        total((-log_probs).where(log_probs > -torch.inf, 0)) if flags & COMPLEMENT else total.none,
+    )
+
+
+def plain_sigmoid_sums(logits: Tensor, known: Target, flags: int, gamma: float) -> Sums:
+    """The sums of a sigmoid, by operations that torch differentiates any number of times."""
+    x = visible(logits, known)
+    probs, values = x.sigmoid(), known.values.to(x.dtype)
+    total = Totals(logits, x, known)
+    # logsigmoid is exact everywhere; softplus turns linear at 20.
+    hits = damp(-torch.nn.functional.logsigmoid(x), gamma) if flags & CROSS_ENTROPY else None
+    misses = damp(-torch.nn.functional.logsigmoid(-x), gamma) if flags & COMPLEMENT else None
+    return Sums(
+        total(probs * values),
+        total(probs),
+        total(values),
+        total.valid(),
+        total(probs * probs) if flags & SQUARES else total.none,
+        total(values * values) if flags & SQUARES else total.none,
+        total.none if hits is None else total((values * hits).where(values > 0, 0)),
+        total.none if misses is None else total(((1 - values) * misses).where(values < 1, 0)),
+    )
+
+
+class Totals:
+    """Sums over the valid voxels of maps ``(N, C, V)``."""
+
+    def __init__(self, logits: Tensor, like: Tensor, known: Target) -> None:
+        self.dtype, self.known, self.like = sum_dtype(logits), known, like
+        self.weight = None if known.valid is None else known.valid.to(like.dtype)
+        self.none = torch.zeros(like.shape[:2], dtype=self.dtype, device=like.device)
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """The sum of each class's own map."""
+        return (values if self.weight is None else values * self.weight).sum(-1, dtype=self.dtype)
+
+    def by_label(self, values: Tensor) -> Tensor:
+        """The sum of what stands at the label, at the label's class."""
+        picked = values.gather(1, self.known.values.unsqueeze(1)).squeeze(1)
+        kept = picked if self.weight is None else picked * self.weight[:, 0]
+        return self.none.scatter_add(1, self.known.values, kept.to(self.dtype))
+
+    def valid(self) -> Tensor:
+        """How many voxels count."""
+        n, c, voxels = self.like.shape
+        if self.known.valid is None:
+            return torch.full_like(self.none, float(voxels))
+        return self.known.valid.sum(-1, dtype=self.dtype).expand(n, c)
+
+
+#: Below this ``1 - p`` is held: its power then has a gradient of 0, where that of 0**0.5 would be infinite.
+_TINY = 1e-30
+
+
+def damp(loss: Tensor, gamma: float) -> Tensor:
+    """``(1 - p)^gamma (-log p)`` from ``-log p``: the focal factor."""
+    return loss if gamma == 0 else (-torch.expm1(-loss)).clamp_min(_TINY) ** gamma * loss
+
+
+def visible(logits: Tensor, known: Target) -> Tensor:
+    """``logits`` as ``(N, C, V)`` in the working dtype, zero where voxels don't count: a NaN there must not spread."""
+    flat = flatten_logits(logits).to(working_dtype(logits))
+    return flat if known.valid is None else flat.masked_fill(~known.valid, 0)
