@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
 
 from ..checks import integer, invalid
-from .order import Order, check_ranks
+from .order import Order, check_ranks, chunks
 from .own_dataset import DatasetAssembly, DatasetEvalAssembly, Finish
 from .stream import Stream
 
@@ -42,8 +43,8 @@ class DatasetBatches:
 
     def batches(self, attempt: int = 0) -> Iterator[tuple[torch.Tensor, Any]]:
         """Micro-batches (inputs, target) from ``attempt`` on, for ever; closing it ends the workers."""
-        integer("attempt", attempt, at_least=0)
-        with closing(self._stream.run(lambda: self.order.keys(attempt))) as source:
+        keys = partial(self.order.keys, integer("attempt", attempt, at_least=0))
+        with closing(self._stream.run(keys)) as source:
             for batch in source:
                 yield self._finish(batch)
 
@@ -121,17 +122,13 @@ class DatasetEval:
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, Any, torch.Tensor]]:
         """Yield inputs, targets, and indices (n,) int64 into the dataset."""
-        with closing(self._stream.run(self._keys)) as source:
+        with closing(self._stream.run(partial(chunks, self._rows, self.batch_size))) as source:
             for batch, indices in source:
                 yield *self._finish(batch), indices
 
     def close(self) -> None:
         """End the workers, if any."""
         self._stream.close()
-
-    def _keys(self) -> Iterator[np.ndarray]:
-        for start in range(0, len(self._rows), self.batch_size):
-            yield self._rows[start : start + self.batch_size]
 
 
 class LoaderEval:

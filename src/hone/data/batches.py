@@ -13,7 +13,7 @@ from ..checks import integer, invalid
 from .assembly import EvalAssembly, Normalize, TrainAssembly
 from .augmentation import Augmentation, Mixing, Transform
 from .examples import Examples
-from .order import Order, check_ranks
+from .order import Order, check_ranks, chunks
 from .photos import Photos
 from .preprocessing import Preprocessing
 from .stream import Stream
@@ -200,17 +200,13 @@ class EvalBatches:
         Raises:
             ValueError: a file can't be read; it is named.
         """
-        with closing(self._stream.run(self._keys)) as source:
+        with closing(self._stream.run(partial(chunks, self._rows, self.batch_size))) as source:
             for images, target, indices in source:
                 yield self._normalize(images), target, indices
 
     def close(self) -> None:
         """End the workers, if any."""
         self._stream.close()
-
-    def _keys(self) -> Iterator[np.ndarray]:
-        for start in range(0, len(self._rows), self.batch_size):
-            yield self._rows[start : start + self.batch_size]
 
 
 def check_some(examples: Examples, name: str) -> None:

@@ -123,6 +123,17 @@ class Order:
         return np.take_along_axis(drawn, turn_order, axis=1).reshape(-1)[:draws]
 
 
+def chunks(rows: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """The rows in their order, ``size`` at a time; the last may be fewer.
+
+    Example:
+        >>> [part.tolist() for part in chunks(np.arange(5), 2)]
+        [[0, 1], [2, 3], [4]]
+    """
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
+
+
 def check_ranks(rank: int, world_size: int, batch_size: int | None = None) -> None:
     """Raise unless ``rank`` is one of ``world_size`` processes, and they can share a micro-batch evenly.
 

@@ -102,7 +102,14 @@ class Stream:
         self._keys.make = keys
         with _no_advice():
             batches = _raised(iter(self._loader))
-        yield from batches if self.device.type == "cpu" else ahead(batches, self.device)
+        # Held on to, the keys would tie a knot with whoever made them, and only the garbage collector would end the
+        # workers: too late for their queues, which then cost five seconds a worker.
+        self._keys.make = tuple
+        try:
+            yield from batches if self.device.type == "cpu" else ahead(batches, self.device)
+        except Exception:
+            self.close()
+            raise
 
     def close(self) -> None:
         """End the workers."""
@@ -110,10 +117,14 @@ class Stream:
 
 
 def _raised(batches: Iterable[Any]) -> Iterator[Any]:
-    for batch in batches:
-        if isinstance(batch, Failure):
-            raise ValueError(batch.message)
-        yield batch
+    try:
+        for batch in batches:
+            if isinstance(batch, Failure):
+                raise ValueError(batch.message)
+            yield batch
+    finally:
+        # The traceback of an error would keep this frame, the frame the iterator, and the iterator its workers.
+        del batches
 
 
 def ahead(batches: Iterable[Any], device: torch.device) -> Iterator[Any]:
