@@ -77,8 +77,8 @@ class TorchSchedule(LRScheduler):
         self._step_count = 1  # Accelerate and Lightning look at it
         self._flags: list[tuple[Tensor, torch.cuda.Event | None]] = []
         self._handles = [
-            optimizer.register_step_pre_hook(torch.compiler.disable(self._before_update)),
-            optimizer.register_step_post_hook(torch.compiler.disable(self._after_update)),
+            optimizer.register_step_pre_hook(torch.compiler.disable(self._before_update)),  # type: ignore[no-untyped-call]
+            optimizer.register_step_post_hook(torch.compiler.disable(self._after_update)),  # type: ignore[no-untyped-call]
         ]
         self._set()
 
