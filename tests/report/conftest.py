@@ -132,8 +132,8 @@ def run(tmp_path: Path) -> Path:
     (folder / "preprocessing.json").write_text(json.dumps({"crop": 160, "mean": [0.485, 0.456, 0.406]}))
     rows = [
         {"name": "features.0.weight", "status": "copied", "reason": "", "shape": [32, 3, 3, 3]},
-        {"name": "classifier.weight", "status": "re-initialised", "reason": "1000 outputs, 3 here", "shape": [3, 1280]},
+        {"name": "classifier.weight", "status": "new", "reason": "1000 outputs, 3 here", "shape": [3, 1280]},
     ]
-    (folder / "transfer.json").write_text(json.dumps({"rows": rows}))
+    (folder / "transfer.json").write_text(json.dumps({"summary": "1 of 2 tensors copied", "tensors": rows}))
     (folder / "recipe.yaml").write_text("data: photos\nlr: 0.001\nloss:\n  class: CrossEntropyLoss\n")
     return folder

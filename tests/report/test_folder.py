@@ -84,6 +84,8 @@ def test_what_is_no_run_is_refused(tmp_path: Path, made: bool) -> None:
     assert not (folder / "report.html").exists()
 
 
-def test_a_list_of_rows_is_a_transfer_record_too(run: Path) -> None:
-    (run / "transfer.json").write_text(json.dumps([{"name": "a", "status": "skipped", "shape": []}]))
-    assert read_run(run).transfer[0]["status"] == "skipped"
+@pytest.mark.parametrize("content", ['{"tensors": 3}', '{"tensors": [3]}', "{}"])
+def test_a_transfer_record_without_tensors_is_named(run: Path, content: str) -> None:
+    (run / "transfer.json").write_text(content)
+    read = read_run(run)
+    assert read.transfer == [] and "transfer.json" in read.problems[0]

@@ -89,7 +89,8 @@ def test_the_page_of_a_whole_run(run: Path, outline: Reader) -> None:
         "412 k",
         "1 min 12 s",
         "class: CrossEntropyLoss",
-        "1 re-initialised",
+        "1 new, as the model",
+        "1 of 2 tensors copied.",
     ):
         assert said in words, said
     captions = [svg["aria-label"] for svg in read.all("svg") if svg.get("aria-label")]
@@ -133,7 +134,7 @@ def test_names_cannot_break_the_page(run: Path, outline: Reader) -> None:
     (run / "recipe.yaml").write_text(f"data: {HOSTILE}\n")
     (run / "preprocessing.json").write_text(json.dumps({HOSTILE: HOSTILE}))
     row = dict.fromkeys(("name", "status", "reason"), HOSTILE) | {"shape": [HOSTILE]}
-    (run / "transfer.json").write_text(json.dumps([row]))
+    (run / "transfer.json").write_text(json.dumps({"summary": HOSTILE, "tensors": [row]}))
     lines = [
         {"kind": "train", "update": 1, "loss": 1.0, "lr": {HOSTILE: 0.1, "b": 0.2}},
         {"kind": "eval", "update": 1, "metrics": {HOSTILE: 0.5}, "best": True},
@@ -225,7 +226,7 @@ def test_a_long_run_of_a_big_model_stays_small(run: Path, outline: Reader) -> No
                 metrics = {"loss": 1.0, "accuracy": 0.5}
                 lines.write(json.dumps({"kind": "eval", "update": u, "metrics": metrics, "best": False}) + "\n")
     rows = [{"name": f"blocks.{i}.weight", "status": "copied", "shape": [9]} for i in range(5000)]
-    (run / "transfer.json").write_text(json.dumps(rows))
+    (run / "transfer.json").write_text(json.dumps({"tensors": rows}))
     photo = run.parent / "noise.jpg"
     noise = np.random.default_rng(0).integers(0, 255, (900, 700, 3), dtype=np.uint8)
     Image.fromarray(noise).save(photo, quality=95)

@@ -12,6 +12,8 @@ from .wording import short, tick_texts
 
 #: The size that a chart is drawn for; it scales with its column.
 WIDTH, HEIGHT = 460, 250
+#: The height of a chart whose two axes are alike.
+_SQUARE = 400
 #: How many colours the page's palette has (``--c1`` ...).
 COLOURS = 8
 #: Points of all curves of a chart together, so that a page stays small.
@@ -24,7 +26,10 @@ _NOISY = 40
 
 @dataclass(frozen=True)
 class Series:
-    """One curve: ``colour`` counts the palette from 1; ``low`` and ``high`` draw a band around it."""
+    """One curve: ``colour`` counts the palette from 1, ``ramp`` in [0, 1] lies between its first two instead.
+
+    ``low`` and ``high`` draw a band around it.
+    """
 
     name: str
     x: Sequence[float]
@@ -32,6 +37,7 @@ class Series:
     colour: int = 1
     dots: bool = False
     faint: bool = False
+    ramp: float | None = None
     low: Sequence[float] | None = None
     high: Sequence[float] | None = None
 
@@ -94,7 +100,7 @@ def line_chart(
 def scatter_chart(title: str, x: Sequence[float], y: Sequence[float], *, x_name: str, y_name: str) -> Markup:
     """Pairs as points over the diagonal where both are equal, both axes with the same range."""
     low, high = span([*x, *y], pad=0.03)
-    frame = Frame(52, 14, 52 + HEIGHT, 14 + HEIGHT, (low, high), (low, high))
+    frame = Frame(52, 14, WIDTH - 14, _SQUARE - 36, (low, high), (low, high))
     start, end = frame.place(low, low), frame.place(high, high)
     points = [
         element("circle", cx=f"{across:.1f}", cy=f"{down:.1f}", r=2.6)
@@ -110,7 +116,7 @@ def scatter_chart(title: str, x: Sequence[float], y: Sequence[float], *, x_name:
         element("text", y_name, x=frame.left + 6, y=frame.top + 12, class_="axis"),
     ]
     spoken = f"{title}: {len(x)} points, {x_name} from {short(low)} to {short(high)}"
-    return _figure(title, spoken, drawn, None, None, width=52 + HEIGHT + 14, height=HEIGHT + 52)
+    return _figure(title, spoken, drawn, None, None, height=_SQUARE)
 
 
 def _frame(series: Sequence[Series], levels: Mapping[str, float], log_y: bool, from_zero: bool) -> Frame:
@@ -152,14 +158,22 @@ def _axis_name(frame: Frame, name: str) -> Markup:
 
 def _curve(frame: Frame, item: Series, buckets: int) -> Markup:
     x, y = thin(item.x, item.y, buckets)
-    pen = f"c{(item.colour - 1) % COLOURS + 1}"
-    parts = [element("path", d=_path(frame, x, y), class_=f"line {pen}" + (" faint" if item.faint else ""))]
+    pen, style = _pen(item)
+    weight = " faint" if item.faint else " fine" if item.ramp is not None else ""
+    parts = [element("path", d=_path(frame, x, y), class_=f"line {pen}{weight}", style=style)]
     if item.low is not None and item.high is not None:
         around = [*zip(item.x, item.high, strict=True), *reversed([*zip(item.x, item.low, strict=True)])]
         parts.insert(0, element("path", d=_path(frame, *zip(*around, strict=True)) + "Z", class_=f"band {pen}"))
     if item.dots:
         parts += [_dot(frame, item.name, a, b, pen) for a, b in zip(x, y, strict=True) if frame.shows(b)]
     return joined(parts)
+
+
+def _pen(item: Series) -> tuple[str, str | None]:
+    """The CSS class and style that colour a curve and its entry in the legend."""
+    if item.ramp is not None:
+        return "ramp", f"--w:{item.ramp:.3f}"
+    return f"c{(item.colour - 1) % COLOURS + 1}", None
 
 
 def _path(frame: Frame, x: Sequence[float], y: Sequence[float]) -> str:
@@ -227,12 +241,14 @@ def _legend(series: Sequence[Series]) -> Markup | None:
     named = [item for item in series if item.name]
     if len(named) < 2 and not any("," in item.name for item in named):
         return None
-    entries = [
-        element("li", element("i", class_=f"c{(item.colour - 1) % COLOURS + 1}", aria_hidden="true"), item.name)
-        for item in named[: COLOURS + 4]
-    ]
-    if len(named) > COLOURS + 4:
-        entries.append(element("li", f"and {len(named) - COLOURS - 4} more"))
+    # Of many curves that go from one colour to another in order, the two ends say enough.
+    shown = named if len(named) <= COLOURS else [named[0], named[-1]]
+    entries = []
+    for item in shown:
+        pen, style = _pen(item)
+        entries.append(element("li", element("i", class_=pen, style=style, aria_hidden="true"), item.name))
+    if len(shown) < len(named):
+        entries.insert(1, element("li", f"{len(named) - 2} between"))
     return element("ul", entries, class_="legend")
 
 
@@ -243,13 +259,12 @@ def _figure(
     legend: Markup | None,
     note: Content,
     *,
-    width: int = WIDTH,
     height: int = HEIGHT,
 ) -> Markup:
     return element(
         "figure",
         element("figcaption", element("strong", title), legend),
-        element("svg", drawn, viewBox=f"0 0 {width} {height}", role="img", aria_label=spoken),
+        element("svg", drawn, viewBox=f"0 0 {WIDTH} {height}", role="img", aria_label=spoken),
         element("p", note, class_="note") if note else None,
         class_="chart",
     )

@@ -39,7 +39,7 @@ def _table(counts: Sequence[Sequence[int]], names: Sequence[str]) -> Markup:
     head = element(
         "tr",
         element("th", joined("truth ↓", element("br"), "predicted →"), scope="col"),
-        [element("th", n, scope="col") for n in names],
+        [element("th", element("span", n), scope="col") for n in names],
     )
     return element(
         "div",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from .charts import Mark, Series, line_chart, noisy
+from .charts import COLOURS, Mark, Series, line_chart, noisy
 from .folder import RunFolder, TrainRow
 from .markup import Content, Markup, folded, table
 from .wording import score_text, short
@@ -75,10 +75,16 @@ def rate_chart(curves: Mapping[str, Sequence[float]], x: Sequence[float]) -> Mar
     tops = [max((v for v in y if math.isfinite(v)), default=0.0) for y in curves.values()]
     positive = [top for top in tops if top > 0]
     log = len(positive) > 1 and max(positive) / min(positive) > _FAR_APART
-    same = _bundled(curves)
-    series = [Series(name, x, y, 1 + i) for i, (name, y) in enumerate(same.items())]
+    # A rate that decays to zero would stretch a logarithmic axis without end.
+    floor = min(positive) / _FAR_APART if log else -math.inf
+    same = {name: [v if v >= floor else math.nan for v in y] for name, y in _bundled(curves).items()}
+    many = len(same) > COLOURS
+    series = [
+        Series(name, x, y, 1 + i, ramp=i / (len(same) - 1) if many else None)
+        for i, (name, y) in enumerate(same.items())
+    ]
     title = "Learning rate" if len(curves) == 1 else f"Learning rate of {len(curves)} groups"
-    note = "Logarithmic axis; rates of zero are not drawn." if log else None
+    note = f"Logarithmic axis; rates below {short(floor)} are not drawn." if log else None
     return line_chart(title, series, log_y=log, from_zero=not log, note=note)
 
 

@@ -15,7 +15,7 @@ from .result import Best, Result
 FILES = {
     "recipe.yaml": "the recipe",
     "metrics.jsonl": "the curves",
-    "result.json": "the result",
+    "result.json": "the final result",
     "classes.json": "the class names",
     "preprocessing.json": "the preprocessing",
     "transfer.json": "the record of the source weights",
@@ -58,6 +58,7 @@ class RunFolder:
     classes: list[str] = field(default_factory=list)
     preprocessing: dict[str, Any] = field(default_factory=dict)
     transfer: list[dict[str, Any]] = field(default_factory=list)
+    transfer_summary: str = ""
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -121,7 +122,7 @@ def read_run(run: str | Path) -> RunFolder:
             parts[name] = _part(path / name)
         except (OSError, ValueError) as error:
             problems.append(f"{name} cannot be read: {error}")
-    transfer = parts.get("transfer.json", [])
+    transfer: Any = parts.get("transfer.json", {})
     return RunFolder(
         path=path,
         recipe=parts.get("recipe.yaml", ""),
@@ -130,7 +131,8 @@ def read_run(run: str | Path) -> RunFolder:
         result=parts.get("result.json"),
         classes=[str(name) for name in parts.get("classes.json", [])],
         preprocessing=parts.get("preprocessing.json", {}),
-        transfer=transfer["rows"] if isinstance(transfer, dict) else transfer,
+        transfer=transfer.get("tensors", []),
+        transfer_summary=str(transfer.get("summary", "")),
         problems=problems,
     )
 
@@ -144,14 +146,14 @@ def _part(path: Path) -> Any:
         return text
     if path.name == "result.json":
         return Result.from_json(text)
-    content = json.loads(text)
-    forms: dict[str, type | tuple[type, ...]] = {"classes.json": list, "preprocessing.json": dict}
+    content: Any = json.loads(text)
+    form: type = list if path.name == "classes.json" else dict
+    if not isinstance(content, form):
+        raise ValueError(f"it holds {type(content).__name__}, not {form.__name__}")
     if path.name == "transfer.json":
-        rows = content.get("rows") if isinstance(content, dict) else content
+        rows = content.get("tensors")
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            raise ValueError("it does not hold a list of tensors")
-    elif not isinstance(content, forms[path.name]):
-        raise ValueError(f"it holds a {type(content).__name__}")
+            raise ValueError("it holds no list of tensors")
     return content
 
 

@@ -12,8 +12,13 @@ from .wording import count, plural
 
 #: So many blocks are listed before the rest is folded away.
 SHOWN = 10
-#: What each status of transfer.json is called, in the order of the page.
-STATUS = ("copied", "resized", "re-initialised", "skipped")
+#: What each status of transfer.json means, in the order of the page.
+STATUS = {
+    "copied": "copied",
+    "resized": "copied, resized",
+    "new": "new, as the model initialised them",
+    "skipped": "of the source, not used",
+}
 
 
 def training_share(trained: Sequence[Layer], frozen: Sequence[Layer]) -> Markup | None:
@@ -56,13 +61,13 @@ def source_weights(rows: Sequence[Mapping[str, Any]]) -> Markup | None:
     """How many tensors were copied, resized, re-initialised, skipped; each of them in folded tables.
 
     Args:
-        rows: of transfer.json: name, status, reason, shape.
+        rows: the tensors of transfer.json: name, status, reason, shape.
     """
     if not rows:
         return None
     counts = Counter(str(row.get("status", "unknown")) for row in rows)
-    order = [*(name for name in STATUS if name in counts), *sorted(counts.keys() - set(STATUS))]
-    chips = [element("li", element("b", f"{counts[name]:,}"), f" {name}") for name in order]
+    order = [*(name for name in STATUS if name in counts), *sorted(counts.keys() - STATUS.keys())]
+    chips = [element("li", element("b", f"{counts[name]:,}"), f" {STATUS.get(name, name)}") for name in order]
     notable = [row for row in rows if row.get("status") != "copied"]
     copied = [row for row in rows if row.get("status") == "copied"]
     return joined(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from .charts import scatter_chart
-from .confusion import confusion_matrix, pairs_table
+from .confusion import MAX_TABLE, confusion_matrix, pairs_table
 from .markup import Content, Markup, element, joined, table
 from .page import share_bar
 from .result import ClassScore, Mistake, Predictions, Result
@@ -15,6 +16,8 @@ from .wording import plural, score_text
 
 #: Above so many classes the weakest come first.
 MANY = 16
+#: Up to so many classes the matrix fits into half of the page.
+MATRIX_FITS = 8
 
 
 def class_table(scores: Sequence[ClassScore], task: str) -> Markup:
@@ -35,16 +38,17 @@ def _metered(value: float) -> Content:
     return [share_bar(value, class_="meter"), score_text(value)]
 
 
-def regression(pairs: Predictions) -> Markup:
+def regression(pairs: Predictions) -> list[Markup]:
     """True against predicted values, and how far they are apart."""
     chart = scatter_chart("Predicted against true", pairs.truth, pairs.predicted, x_name="true", y_name="predicted")
     errors = sorted(abs(a - b) for a, b in zip(pairs.truth, pairs.predicted, strict=True))
     if not errors:
-        return chart
-    places = {"half of the samples": 0.5, "nine of ten": 0.9, "all shown": 1.0}
-    rows = [[name, score_text(errors[min(int(q * len(errors)), len(errors) - 1)])] for name, q in places.items()]
-    side = table(["samples", "error at most"], rows, caption="How far off")
-    return element("div", chart, element("div", side, class_="card"), class_="split")
+        return []
+    places = {"half of the samples": 0.5, "nine of ten": 0.9, "99 of 100": 0.99, "all that are shown": 1.0}
+    rows: list[list[Content]] = [
+        [name, score_text(errors[max(math.ceil(share * len(errors)) - 1, 0)])] for name, share in places.items()
+    ]
+    return [chart, element("div", table(["samples", "error at most"], rows, caption="How far off"), class_="card")]
 
 
 def mistake_gallery(mistakes: Sequence[Mistake], roots: Sequence[Path]) -> Markup | None:
@@ -83,13 +87,16 @@ def quality_parts(result: Result, classes: Sequence[str]) -> list[Markup]:
     """What the task's own pictures are: matrix and class scores, label scores, or the scatter."""
     parts: list[Markup] = []
     if result.confusion:
-        parts.append(element("div", confusion_matrix(result.confusion, classes), class_="card"))
+        wide = MATRIX_FITS < len(result.confusion) <= MAX_TABLE
+        parts.append(
+            element("div", confusion_matrix(result.confusion, classes), class_="card wide" if wide else "card")
+        )
     if len(result.confusion or []) > 6 and (pairs := pairs_table(result.confusion or [], classes)):
         parts.append(element("div", pairs, class_="card"))
     if result.per_class:
         parts.append(element("div", class_table(result.per_class, result.task), class_="card"))
     if result.predictions is not None:
-        parts.append(regression(result.predictions))
+        parts += regression(result.predictions)
     return parts
 
 

@@ -189,8 +189,13 @@ def _model(run: RunFolder) -> Markup | None:
     weights = source_weights(run.transfer)
     return joined(
         section("What trained", "Blocks of the model at the end of the run, and how many numbers each holds.", share),
-        section("Where the weights came from", "Every tensor of the model, and what happened to it.", weights),
+        section("Where the weights came from", _sentence(run.transfer_summary), weights),
     )
+
+
+def _sentence(text: str) -> str:
+    """A line of the log as a sentence."""
+    return f"{text[:1].upper()}{text[1:]}." if text else "Every tensor of the model, and what happened to it."
 
 
 def _setting(run: RunFolder) -> Markup | None:

@@ -64,7 +64,7 @@ PARTS = """
 .facts dd{margin:0;font-size:19px;font-variant-numeric:tabular-nums;overflow-wrap:anywhere}
 .facts.small{grid-template-columns:repeat(2,minmax(0,1fr));gap:14px 24px;margin:0}.facts.small dd{font-size:15px}
 .grid{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,420px),1fr));gap:24px}
-.grid>*{min-width:0}.grid.loose{align-items:start}.apart{margin-top:40px}
+.grid>*{min-width:0}.grid.loose{align-items:start}.apart{margin-top:40px}.wide{grid-column:1/-1}
 .split{display:grid;grid-template-columns:3fr 2fr;gap:24px;align-items:start}
 .split>*{min-width:0}.split details{margin-top:0}.stack{display:grid;gap:24px}
 .scroll{overflow-x:auto;max-width:100%}
@@ -86,6 +86,7 @@ details[open]>summary{margin-bottom:10px}
 PICTURES = """
 figure{margin:0}
 .chart{background:var(--card);border:1px solid var(--line);border-radius:14px;padding:20px 20px 12px}
+section>.chart{max-width:680px}
 .chart svg{display:block;width:100%;height:auto;margin-top:8px}
 figcaption strong{font-weight:650;font-size:15px}
 .legend{list-style:none;display:flex;flex-wrap:wrap;gap:2px 16px;margin:6px 0 0;padding:0;font-size:13px;
@@ -99,6 +100,10 @@ svg .halo{paint-order:stroke;stroke:var(--card);stroke-width:5px;stroke-linejoin
 svg .grid{stroke:var(--line);stroke-width:1}
 svg .level{stroke:var(--soft);stroke-width:1.2;stroke-dasharray:2 4;stroke-linecap:round}
 svg .line{fill:none;stroke:var(--pen);stroke-width:2;stroke-linejoin:round;stroke-linecap:round}
+svg .fine{stroke-width:1.3}
+.ramp{--pen:var(--c1)}
+@supports (color:color-mix(in oklab,red,blue)){
+  .ramp{--pen:color-mix(in oklab,var(--c2) calc(var(--w)*100%),var(--c1))}}
 svg .faint{stroke-width:1;opacity:.32}
 svg .band{fill:var(--pen);opacity:.14}
 svg .dot{fill:var(--card);stroke:var(--pen);stroke-width:2}svg .dot:hover{fill:var(--pen)}
@@ -117,8 +122,8 @@ svg .points{fill:var(--c1);opacity:.5}
 .confusion thead th{padding:0 2px 8px;text-align:center;white-space:normal;line-height:1.3}
 
 .confusion.many{table-layout:auto}.confusion.many td{min-width:34px}
-.confusion.turned thead th:not(:first-child){writing-mode:vertical-rl;transform:rotate(180deg);text-align:left;
-  padding:8px 0 0;vertical-align:top}
+.confusion.turned thead th{vertical-align:bottom}
+.confusion.turned thead span{writing-mode:vertical-rl;transform:rotate(180deg);white-space:nowrap}
 .pixels{display:block;width:100%;max-width:520px;image-rendering:pixelated;border:1px solid var(--line);
   border-radius:6px}
 .meter{display:inline-block;width:56px;height:6px;border-radius:3px;background:var(--wash);margin-right:10px;
