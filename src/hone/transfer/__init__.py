@@ -7,6 +7,7 @@ from hone.transfer.copying import copy_weights
 from hone.transfer.freeze import apply_freeze, check_plan, norm_parameters
 from hone.transfer.groups import GroupRow, group_rows, parameter_groups
 from hone.transfer.heads import Head, find_head, replace_head
+from hone.transfer.inputs import adapt_input
 from hone.transfer.plan import FreezePlan
 from hone.transfer.resizing import adapt_channels, inflate, resize_positions
 from hone.transfer.rows import LayerRow, layer_rows
@@ -20,6 +21,7 @@ __all__ = [
     "Head",
     "LayerRow",
     "adapt_channels",
+    "adapt_input",
     "apply_freeze",
     "check_plan",
     "copy_weights",

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from hone import checks
 from hone.transfer.head_init import initialise
-from hone.transfer.head_trace import trace_head
-from hone.transfer.layers import LAYERS, NORMS, out_width, unwrap
+from hone.transfer.layers import LAYERS, NORMS, memory_format, out_width, unwrap
+from hone.transfer.trace import trace_head
 
 #: Heads that somebody named or that took a forward to find: model -> (name, fed).
 _KNOWN: weakref.WeakKeyDictionary[nn.Module, tuple[tuple[str, bool], ...]] = weakref.WeakKeyDictionary()
@@ -93,7 +93,7 @@ def find_head(
         _KNOWN[model] = tuple((each.name, each.fed) for each in found)
     if not found:
         raise ValueError(
-            f"the output layer of {type(model).__name__} was not found (tried: {'; '.join(tried)}); "
+            f"the output layer of {type(model).__name__} was not found (tried: {'; '.join(tried[:4])}); "
             "name it with head=, or give an input with example="
         )
     return found
@@ -216,7 +216,7 @@ def _renew(model: nn.Module, head: Head, num_classes: int) -> None:
     initialise(model, layer)
     for name, tensor in tensors:
         fresh = getattr(layer, name)
-        fresh.data = fresh.data.to(tensor.device, tensor.dtype, memory_format=_memory_format(tensor))
+        fresh.data = fresh.data.to(tensor.device, tensor.dtype, memory_format=memory_format(tensor))
 
 
 def _is_class_axis(layer: nn.Module, head: Head, tensor_name: str, axis: int) -> bool:
@@ -224,10 +224,3 @@ def _is_class_axis(layer: nn.Module, head: Head, tensor_name: str, axis: int) ->
         return axis == 0
     transposed = isinstance(layer, (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d))
     return axis == (1 if transposed else 0) or (head.fed and axis == (0 if transposed else 1))
-
-
-def _memory_format(tensor: Tensor) -> torch.memory_format:
-    for ndim, memory_format in ((4, torch.channels_last), (5, torch.channels_last_3d)):
-        if tensor.ndim == ndim and not tensor.is_contiguous() and tensor.is_contiguous(memory_format=memory_format):
-            return memory_format
-    return torch.contiguous_format

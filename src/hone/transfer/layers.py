@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 #: Layers that can give an output of their own width.
@@ -66,4 +66,17 @@ def unwrap(model: nn.Module) -> nn.Module:
 
 def is_stateful_norm(module: nn.Module) -> bool:
     """Whether a module keeps running statistics that training would move."""
-    return isinstance(getattr(module, "running_mean", None), torch.Tensor)
+    return isinstance(getattr(module, "running_mean", None), Tensor)
+
+
+def memory_format(tensor: Tensor) -> torch.memory_format:
+    """The memory format to give a new tensor in the place of this one.
+
+    Example:
+        >>> memory_format(torch.zeros(2, 3, 4, 4).to(memory_format=torch.channels_last))
+        torch.channels_last
+    """
+    for ndim, last in ((4, torch.channels_last), (5, torch.channels_last_3d)):
+        if tensor.ndim == ndim and not tensor.is_contiguous() and tensor.is_contiguous(memory_format=last):
+            return last
+    return torch.contiguous_format

@@ -1,4 +1,5 @@
-"""Finding the output layers of any network: walk back from the output through the autograd graph of one fake forward.
+"""Finding the first and last layers of any network: walk back from the output through the autograd graph of one fake
+forward.
 
 A hook notes the graph node that each layer's output hangs on. From the model's output the graph is walked backwards;
 the first layers met on each path are the ones that give it. Tensors are fake (shapes without data), so any size costs
@@ -7,6 +8,7 @@ little.
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,7 +21,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from hone.transfer.layers import LAYERS, NORMS, out_width
 
-_SIZES = {1: (64, 1024), 2: (64, 224, 96, 256, 384, 512), 3: (32, 64, 96, 128)}
+_SIZES = {1: (64, 1024), 2: (64, 224, 32, 28, 96, 128, 256, 384, 512), 3: (32, 64, 16, 96, 128)}
 
 
 @dataclass
@@ -61,24 +63,57 @@ class _Trace:
 
 def trace_head(model: nn.Module, example: Tensor | None, tried: list[str]) -> list[tuple[str, nn.Module, bool]]:
     """The layers (name, layer, whether another head feeds it) that give the output; failures are added to ``tried``."""
+    for shape, trace, output in _runs(model, example, tried):
+        found = [] if output is None or output.grad_fn is None else _outputs(trace, output)
+        if found:
+            return found
+        tried.append(f"an input of shape {shape}: no linear or convolution layer before the output")
+    return []
+
+
+def trace_input(model: nn.Module, example: Tensor | None, tried: list[str]) -> list[tuple[str, nn.Module]]:
+    """The layers that take the input itself, with nothing but operations without weights before them."""
+    for shape, trace, _ in _runs(model, example, tried, partly=True):
+        found = [
+            (name, trace.layers[name])
+            for name, start in trace.fed_by.items()
+            if getattr(trace.layers[name], "in_channels", None) == shape[1]
+            and (start is None or not trace.reached(start)[0])
+        ]
+        if found:
+            return found
+        tried.append(f"an input of shape {shape}: no convolution of its {shape[1]} channels")
+    return []
+
+
+def _runs(
+    model: nn.Module, example: Tensor | None, tried: list[str], partly: bool = False
+) -> Iterator[tuple[tuple[int, ...], _Trace, Tensor | None]]:
+    """Forwards at the shapes worth trying (where ``partly``, also those that fail): fake, else real if small."""
     for shape in [tuple(example.shape)] if example is not None else _shapes(model):
         for fake in (True, False):
             if not fake and shape[-1] > 64 and example is None:
-                continue  # real arithmetic only at small sizes
-            try:
-                found = _trace(model, shape, fake)
-            except Exception as error:  # a foreign forward may raise anything; the caller reports what was tried
-                reason = str(error).strip().split("\n")[0][:80]
-                tried.append(f"an input of shape {shape}: {type(error).__name__} {reason}")
                 continue
-            if found:
-                return found
-            tried.append(f"an input of shape {shape}: no linear or convolution layer before the output")
-    return []
+            trace = _Trace(layers={n: m for n, m in model.named_modules() if isinstance(m, (*LAYERS, *NORMS))})
+            output = None
+            try:
+                with _watched(model, trace), torch.enable_grad(), warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    output = _output(_forward(model, shape, fake))
+            except Exception as error:  # a foreign forward may raise anything; the caller reports what was tried
+                reason = (str(error).strip().splitlines() or [""])[0][:80]
+                tried.append(f"an input of shape {shape}: {type(error).__name__} {reason}")
+                if not partly:
+                    continue
+            yield shape, trace, output
+            break
 
 
 def _shapes(model: nn.Module) -> Iterator[tuple[int, ...]]:
     """Input shapes worth trying, judged by the first layer with weights."""
+    config = getattr(model, "pretrained_cfg", None)
+    if isinstance(config, dict) and isinstance(config.get("input_size"), tuple):
+        yield (2, *config["input_size"])  # timm declares it
     first = next((layer for layer in model.modules() if isinstance(layer, LAYERS)), None)
     if first is None:
         return
@@ -99,16 +134,9 @@ def _shapes(model: nn.Module) -> Iterator[tuple[int, ...]]:
         yield (2, channels, *size)
 
 
-def _trace(model: nn.Module, shape: tuple[int, ...], fake: bool) -> list[tuple[str, nn.Module, bool]]:
-    trace = _Trace()
-    kinds = (*LAYERS, *NORMS)
-    trace.layers = {name: module for name, module in model.named_modules() if isinstance(module, kinds)}
-    with _watched(model, trace), torch.enable_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        output = _output(_forward(model, shape, fake))
-        if output is None or output.grad_fn is None:
-            return []
-        names, _ = trace.reached(output.grad_fn)
+def _outputs(trace: _Trace, output: Tensor) -> list[tuple[str, nn.Module, bool]]:
+    """The heads behind an output, and what lies between two of them."""
+    names, _ = trace.reached(output.grad_fn)
     widths = (output.shape[1], output.shape[-1])
     heads = [name for name in dict.fromkeys(names) if out_width(trace.layers[name]) in widths]
     if not heads:
@@ -146,13 +174,17 @@ def _output(result: Any) -> Tensor | None:
 
 @contextmanager
 def _watched(model: nn.Module, trace: _Trace) -> Iterator[None]:
-    """Hooks on every layer and the whole model in eval, and all of it put back."""
+    """Hooks on every layer, the model in eval, torch's log of failed fake operations off; and all of it put back."""
+    log = logging.getLogger("torch._subclasses.fake_tensor")
+    silent = log.disabled
     modes = [(module, module.training) for module in model.modules()]
     handles = [module.register_forward_hook(trace.hook(name)) for name, module in trace.layers.items()]
     model.eval()
+    log.disabled = True
     try:
         yield
     finally:
+        log.disabled = silent
         for handle in handles:
             handle.remove()
         for module, mode in modes:
