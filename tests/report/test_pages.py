@@ -185,6 +185,19 @@ def test_the_check_itself_notices_bad_pages(outline: Reader) -> None:
             check(whole.format(bad), outline)
 
 
+def test_what_was_measured_on_the_test_data_says_so(run: Path, outline: Reader) -> None:
+    words = check(rewrite(run, measured_on="test", final={"accuracy": 0.77}), outline).words
+    assert "and the test data at 0.770 ." in words and "The best weights on the test data." in words
+    assert "7 of 30 were wrong on the test data" in words
+
+
+def test_without_baselines_the_largest_class_is_one(run: Path, outline: Reader) -> None:
+    words = check(rewrite(run, baselines={}, confusion=[[8, 1, 3], [0, 7, 1], [0, 2, 8]]), outline).words
+    assert "always the largest class 0.400" in words
+    words = check(rewrite(run, baselines={}, metric="macro_f1", final={"macro_f1": 0.7}), outline).words
+    assert "always" not in words and "macro_f1 0.700" in words
+
+
 def test_regression_draws_a_scatter(run: Path, outline: Reader) -> None:
     pairs = Predictions([float(i) for i in range(2000)], [i * 1.1 for i in range(2000)])
     page = rewrite(

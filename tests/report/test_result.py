@@ -31,8 +31,10 @@ def test_a_full_result_survives_the_round_trip(run: Path) -> None:
     empty = Result(result.task, result.metric)
     unset = {f.name for f in dataclasses.fields(Result) if getattr(result, f.name) == getattr(empty, f.name)}
     # The made result sets every field but these, so that none is forgotten on the way.
-    assert unset == {"task", "metric", "higher_is_better", "predictions", "interrupted"}
-    full = dataclasses.replace(result, predictions=Predictions([1.0], [2.0]), interrupted=True, higher_is_better=False)
+    assert unset == {"task", "metric", "higher_is_better", "measured_on", "predictions", "interrupted"}
+    full = dataclasses.replace(
+        result, predictions=Predictions([1.0], [2.0]), interrupted=True, higher_is_better=False, measured_on="test"
+    )
     assert Result.from_json(full.to_json()) == full
 
 
@@ -58,6 +60,7 @@ def test_keys_of_a_later_version_are_passed_over() -> None:
         "[]",
         '{"metric": "accuracy"}',
         '{"task": "dance", "metric": "accuracy"}',
+        '{"task": "classify", "metric": "accuracy", "measured_on": "train"}',
         '{"task": "classify", "metric": "accuracy", "best": 3}',
         '{"task": "classify", "metric": "accuracy", "best": {"update": 3}}',
         '{"task": "classify", "metric": "accuracy", "mistakes": 7}',

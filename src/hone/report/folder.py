@@ -146,14 +146,12 @@ def _part(path: Path) -> Any:
         return text
     if path.name == "result.json":
         return Result.from_json(text)
-    content: Any = json.loads(text)
-    form: type = list if path.name == "classes.json" else dict
-    if not isinstance(content, form):
-        raise ValueError(f"it holds {type(content).__name__}, not {form.__name__}")
-    if path.name == "transfer.json":
-        rows = content.get("tensors")
-        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            raise ValueError("it holds no list of tensors")
+    content = json.loads(text)
+    rows = content.get("tensors") if path.name == "transfer.json" and isinstance(content, dict) else []
+    if not isinstance(content, list if path.name == "classes.json" else dict):
+        raise ValueError(f"it holds a {type(content).__name__}")
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ValueError("it holds no list of tensors")
     return content
 
 

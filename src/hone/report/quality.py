@@ -107,7 +107,8 @@ def mistakes_intro(result: Result) -> str:
         return f"The {shown} that the model was most confidently wrong about."
     total = sum(map(sum, result.confusion))
     wrong = total - sum(row[i] for i, row in enumerate(result.confusion))
+    where = " on the test data" if result.measured_on == "test" else ""
     return (
-        f"{wrong:,} of {total:,} were wrong; here are the {shown} it was surest about. "
+        f"{wrong:,} of {total:,} were wrong{where}; here are the {shown} it was surest about. "
         "Some may be labelled wrongly themselves: look before you blame the model."
     )

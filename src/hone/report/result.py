@@ -13,6 +13,8 @@ from hone.checks import integer, invalid, number, one_of
 
 #: What a run can be about; ``metric`` and the pictures of the page follow from it.
 TASKS = ("classify", "multilabel", "regress", "segment")
+#: What the best weights can have been measured on.
+SPLITS = ("val", "test")
 #: How many points of a regression, and how many mistakes, are worth keeping: ``result.json`` stays readable.
 MAX_PREDICTIONS = 2000
 MAX_MISTAKES = 24
@@ -38,7 +40,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class ClassScore:
-    """How one class (or one label) fared on the validation data.
+    """How one class (or one label) fared.
 
     ``precision`` is TP / (TP + FP), ``recall`` TP / (TP + FN), ``f1`` their harmonic mean, each NaN where it divides by
     zero; ``support`` counts the samples that truly have the class.
@@ -95,7 +97,9 @@ class Result:
         metric: name of the metric that chose the best weights, such as "accuracy".
         higher_is_better: whether a larger value of that metric is a better one.
         best: update and value of the best evaluation; None before the first.
-        final: every metric of the last evaluation.
+        final: every metric of the best weights on ``measured_on``.
+        measured_on: "val", or "test" where there is a test split: what ``final``, the confusion matrix, the scores,
+            the predictions and the mistakes are of. ``best`` is always of the validation data.
         baselines: value of the metric without training the model, by a name a reader understands
             ("always the largest class", "linear probe"); drawn as lines in the metric's chart.
         epochs: passes through the training data, fractions included.
@@ -109,7 +113,7 @@ class Result:
         weights: where its first weights came from ("imagenet", a file, a run); empty if random.
         data: the data folder or file as the user wrote it.
         samples: how many samples each split holds: {"train": 400, "val": 200}.
-        confusion: counts[truth][predicted] over the validation data, in the order of ``classes.json``.
+        confusion: counts[truth][predicted] over ``measured_on``, in the order of ``classes.json``.
         per_class: one row a class or label.
         predictions: a regression's pairs, at most ``MAX_PREDICTIONS`` (see `sample_predictions`).
         mistakes: the most confidently wrong samples, at most ``MAX_MISTAKES`` (see `most_wrong`).
@@ -121,7 +125,7 @@ class Result:
         interrupted: True when the run was stopped before its last update; it can be resumed.
 
     Raises:
-        ValueError: an unknown task, a negative count, a confusion matrix that is not square.
+        ValueError: an unknown task or split, a negative count, a confusion matrix that is not square.
 
     Example:
         >>> result = Result("classify", "accuracy", best=Best(96, 0.875), updates=120)
@@ -134,6 +138,7 @@ class Result:
     higher_is_better: bool = True
     best: Best | None = None
     final: dict[str, float] = field(default_factory=dict)
+    measured_on: str = "val"
     baselines: dict[str, float] = field(default_factory=dict)
     epochs: float = 0.0
     updates: int = 0
@@ -159,6 +164,7 @@ class Result:
 
     def __post_init__(self) -> None:
         one_of("task", self.task, TASKS)
+        one_of("measured_on", self.measured_on, SPLITS)
         for name in ("updates", "attempts", "skipped"):
             integer(name, getattr(self, name), at_least=0)
         for name in ("epochs", "seconds", "samples_per_second"):

@@ -92,7 +92,9 @@ def _lead(run: RunFolder) -> Content:
     held = next((result.samples[split] for split in ("val", "valid", "validation") if split in result.samples), 0)
     things = f"{held:,} validation samples" if held else "the validation data"
     classes = f" of {plural(len(run.classes), 'class')}" if run.classes and result.task == "classify" else ""
-    return [model, source, f" {_VERB[result.task]} {things}{classes} at ", score, "."]
+    test = result.final.get(result.metric) if result.measured_on == "test" else None
+    tested = [", and the test data at ", element("b", score_text(test))] if test is not None else None
+    return [model, source, f" {_VERB[result.task]} {things}{classes} at ", score, tested, "."]
 
 
 def _banner(run: RunFolder) -> Markup | None:
@@ -118,15 +120,24 @@ def _hero(run: RunFolder) -> Markup | None:
         element("p", score_text(run.best.value), class_="big"),
         element("p", f"best {run.metric}, at {where}"),
     )
-    return element("div", own, _ladder(run), class_="hero card")
+    measured = {name: score_text(value) for name, value in run.result.final.items()} if run.result else {}
+    return element("div", own, _ladder(run) or facts(measured, small=True), class_="hero card")
+
+
+def _baselines(result: Result) -> dict[str, float]:
+    """The baselines that the run knows, else for accuracy the one that the confusion matrix tells."""
+    if result.baselines or result.metric != "accuracy" or not result.confusion or result.measured_on != "val":
+        return result.baselines
+    sizes = [sum(row) for row in result.confusion]
+    return {"always the largest class": max(sizes) / sum(sizes)} if sum(sizes) else {}
 
 
 def _ladder(run: RunFolder) -> Markup | None:
     """The best value among the baselines, in order, as bars."""
     best = run.best
-    if best is None or run.result is None or not run.result.baselines:
+    if best is None or run.result is None or not (baselines := _baselines(run.result)):
         return None
-    rows = [*((name, value, False) for name, value in run.result.baselines.items()), ("this run", best.value, True)]
+    rows = [*((name, value, False) for name, value in baselines.items()), ("this run", best.value, True)]
     rows.sort(key=lambda row: row[1], reverse=not run.higher_is_better)
     top = max(abs(value) for _, value, _ in rows) or 1.0
     full = 1.0 if 0 <= top <= 1 and run.higher_is_better else top
@@ -173,7 +184,7 @@ def _quality(run: RunFolder, result: Result) -> list[Markup | None]:
     return [
         section(
             "Where it is right",
-            "The best weights on the validation data.",
+            f"The best weights on the {'test' if result.measured_on == 'test' else 'validation'} data.",
             element("div", quality_parts(result, run.classes), class_="grid")
             if quality_parts(result, run.classes)
             else "",
