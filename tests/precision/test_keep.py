@@ -96,5 +96,5 @@ def test_checkpointing_recomputes_in_the_same_numbers() -> None:
 
 
 def test_a_pattern_that_matches_nothing_is_an_error() -> None:
-    with pytest.raises(ValueError, match=r"keep_fp32 pattern '1.O' is not known; did you mean 1.0"):
+    with pytest.raises(ValueError, match=r"keep_fp32 pattern '1.O' is not known; did you mean .*1\.0"):
         keep_fp32(network(), "2", "1.O")

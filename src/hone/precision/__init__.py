@@ -1,8 +1,14 @@
 """In which numbers: autocast, loss scaling, the one place where an update is made; what is safe, what is fast."""
 
+from hone.precision.batch_size import accumulation, largest_batch
+from hone.precision.checkpointing import blocks_of, checkpoint_blocks
 from hone.precision.device import native_bf16
 from hone.precision.doctor import diagnose
 from hone.precision.keep import keep_fp32
+from hone.precision.measure import find_batch_size, measure_plans
+from hone.precision.picture import draw_layers
+from hone.precision.plan import Measurement, Plan, PlanTable, all_plans
+from hone.precision.plan_cache import plan_key, remembered
 from hone.precision.scaling import ScaleCollapseError
 from hone.precision.step import Precision, StepResult
 from hone.precision.verdict import Diagnosis, Fault, Layer, Verdict
@@ -11,11 +17,24 @@ __all__ = [
     "Diagnosis",
     "Fault",
     "Layer",
+    "Measurement",
+    "Plan",
+    "PlanTable",
     "Precision",
     "ScaleCollapseError",
     "StepResult",
     "Verdict",
+    "accumulation",
+    "all_plans",
+    "blocks_of",
+    "checkpoint_blocks",
     "diagnose",
+    "draw_layers",
+    "find_batch_size",
     "keep_fp32",
+    "largest_batch",
+    "measure_plans",
     "native_bf16",
+    "plan_key",
+    "remembered",
 ]

@@ -17,9 +17,9 @@ class Autocast:
     """Run a block, or a decorated function, with the operations that gain from it in ``dtype``.
 
     Each entry is a fresh ``torch.autocast``, so that one object can be entered again inside itself. The weight cache is
-    off. With it, a weight changed inside the block (a step, a swap for averaged weights) is still used as it was, and
-    in older versions of torch a copy made under ``no_grad`` had no history, so that the next update lost that weight's gradient
-    without a word (PyTorch #112583). A layer used once in a forward pass costs the same either way.
+    off. With it, a weight changed inside the block (a step, a swap for averaged weights) is still used as it was; and
+    in older versions of torch a copy made under ``no_grad`` had no history, so that the next update lost that weight's
+    gradient without a word (PyTorch #112583). A layer used once in a forward pass costs the same either way.
 
     Args:
         device_type: "cpu", "cuda" or "mps".
