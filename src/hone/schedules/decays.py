@@ -47,7 +47,8 @@ class LinearLR(Schedule):
 
     def curve(self, run: Horizon) -> Curve:
         start, rise, total = self.start_factor, self.end_factor - self.start_factor, self.total_iters
-        return lambda step: {"lr": start + rise * min(total, step) / total}
+        # The end is given as it is: rounded, a line to 0 could end just below it.
+        return lambda step: {"lr": start + rise * step / total if step < total else self.end_factor}
 
 
 @dataclass(frozen=True)
