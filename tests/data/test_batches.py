@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
+import time
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -39,6 +43,12 @@ def crop_by_chance(image: torch.Tensor) -> torch.Tensor:
 
     top, left = int(torch.randint(0, 4, ())), int(np.random.randint(0, 4))
     return image[:, top : top + 24, left : left + 24] if random.random() < 0.5 else image[:, :24, :24]
+
+
+def test_the_comparison_can_fail(made: Examples) -> None:
+    assert not same(take(made, 2), take(made, 2, seed=5))
+    assert not same(take(made, 2), take(made, 2, 1))
+    assert not same(take(made, 2), take(made, 2, rank=1, world_size=2))
 
 
 AUGMENTS = ["none", "light", "strong", crop_by_chance]
@@ -193,3 +203,57 @@ def test_bad_arguments(made: Examples, options: dict[str, Any], message: str) ->
 def test_nothing_to_train_on(made: Examples) -> None:
     with pytest.raises(ValueError, match="train must hold at least one example"):
         TrainBatches(made.take([]), PREPROCESSING, batch_size=2)
+
+
+def children() -> set[int]:
+    """The live processes that were started from this one."""
+    return {process.pid for process in multiprocessing.active_children() if process.pid is not None}
+
+
+@pytest.mark.parametrize("ending", ["close", "drop", "error"])
+def test_workers_end_at_once(made: Examples, tmp_path: Path, ending: str) -> None:
+    before = children()
+    (tmp_path / "bad.jpg").write_text("x")
+    examples = (
+        made.take([0, 1]) if ending != "error" else Examples([str(tmp_path / "bad.jpg")], torch.tensor([0]), ["a"])
+    )
+    batches = TrainBatches(examples, PREPROCESSING, batch_size=2, workers=2, cache=0)
+    source = batches.batches()
+    start = time.monotonic()
+    if ending == "error":
+        with pytest.raises(ValueError, match=r"bad\.jpg"):
+            next(source)
+    else:
+        next(source)
+        assert len(children() - before) == 2
+    if ending == "close":
+        source.close()
+    del source, batches
+    assert children() <= before
+    assert time.monotonic() - start < 4  # a worker that must be waited for costs five seconds
+
+
+def test_kept_workers_serve_every_pass_and_end_with_the_batches(made: Examples) -> None:
+    before = children()
+    batches = EvalBatches(made, PREPROCESSING, 8, workers=1, cache=0)
+    list(batches)
+    first = children() - before
+    for _ in batches:
+        break
+    assert len(list(batches)) == 4
+    assert children() - before == first and len(first) == 1
+    batches.close()
+    assert children() <= before
+    with pytest.raises(RuntimeError, match="closed"):
+        list(batches)
+
+
+def test_an_interrupt_of_the_terminal_leaves_the_workers_to_the_parent(made: Examples) -> None:
+    before = children()
+    source = TrainBatches(made, PREPROCESSING, batch_size=2, workers=1, cache=0).batches()
+    next(source)
+    for worker in children() - before:
+        os.kill(worker, signal.SIGINT)
+    for _ in range(12):
+        next(source)
+    source.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -40,6 +41,7 @@ def write_whole(file: Path, content: bytes) -> bool:
         beside.write_bytes(content)
         beside.replace(file)
     except OSError:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink()
         return False
     return True

@@ -98,7 +98,8 @@ def _by_pillow(path: str, head: bytes) -> tuple[int, int]:
             height, width = decode(path).shape[:2]
             return width, height
         with Image.open(path) as image:
-            turned = 5 <= image.getexif().get(_ORIENTATION, 1) <= 8
+            # Of a TIFF, Pillow gives the upright size and turns the pixels itself.
+            turned = image.format != "TIFF" and 5 <= image.getexif().get(_ORIENTATION, 1) <= 8
             width, height = image.size
     except DECODE_ERRORS as error:
         raise ValueError(unreadable_reason(error)) from None
