@@ -94,6 +94,12 @@ def test_the_mark_stands_inside_the_picture_at_both_ends() -> None:
         assert (float(place) < 230) == (end == "")
 
 
+def test_a_single_value_is_a_dot_on_an_axis_from_zero() -> None:
+    chart = line_chart("Loss", [Series("train", [30], [2.0])])
+    assert chart.count('class="dot') == 1
+    assert ruler(chart, "mid")(np.array([446.0]))[0] == pytest.approx(30, abs=0.1)
+
+
 def test_a_chart_of_no_values_is_still_a_chart() -> None:
     assert "no values" in line_chart("Loss", [Series("train", [], [])])
     assert "no values" in line_chart("Loss", [Series("train", [1, 2], [math.nan, math.nan])])

@@ -90,7 +90,7 @@ def line_chart(
     levels = levels or {}
     frame = _frame(series, levels, log_y, from_zero)
     levels = {name: value for name, value in levels.items() if frame.y[0] <= value <= frame.y[1]}
-    drawn: list[Content] = [_grid(frame), _levels(frame, levels)]
+    drawn: list[Content] = [_grid(frame, whole=True), _levels(frame, levels)]
     budget = max(8, _POINTS // (4 * max(len(series), 1)))
     drawn += [_curve(frame, item, budget) for item in series]
     drawn += [_marked(frame, mark), _axis_name(frame, x_name)]
@@ -127,8 +127,10 @@ def _frame(series: Sequence[Series], levels: Mapping[str, float], log_y: bool, f
     values += [
         value for value in levels.values() if low - _REACH * (high - low) <= value <= high + _REACH * (high - low)
     ]
-    x = span([v for item in series for v in item.x])
-    x = (0.0 if 0 < x[0] < 0.1 * x[1] else x[0], x[1])
+    places = [v for item in series for v in item.x]
+    first, last = min(places, default=0.0), max(places, default=1.0)
+    # A run starts at 0, also where its first line comes a little later, or is its only one.
+    x = (0.0, last) if first > 0 and (first == last or first < 0.1 * last) else span(places)
     positive = [value for value in values if value > 0]
     log = log_y and bool(positive)
     if log:
@@ -139,7 +141,8 @@ def _frame(series: Sequence[Series], levels: Mapping[str, float], log_y: bool, f
     return Frame(52, 14, WIDTH - 14, HEIGHT - 36, x, y, log)
 
 
-def _grid(frame: Frame) -> Markup:
+def _grid(frame: Frame, *, whole: bool = False) -> Markup:
+    """Lines and numbers of both axes; ``whole`` keeps the horizontal numbers whole, for there is no half update."""
     lines = []
     up = log_ticks(*frame.y) if frame.log else ticks(*frame.y)
     for tick, text in zip(up, tick_texts(up), strict=True):
@@ -147,6 +150,8 @@ def _grid(frame: Frame) -> Markup:
         lines.append(element("line", x1=frame.left, x2=frame.right, y1=f"{y:.1f}", y2=f"{y:.1f}", class_="grid"))
         lines.append(element("text", text, x=frame.left - 8, y=f"{y + 4:.1f}", class_="tick end"))
     for tick in ticks(*frame.x, 6):
+        if whole and not float(tick).is_integer():
+            continue
         x = frame.place(tick, frame.y[1])[0]
         lines.append(element("text", short(tick), x=f"{x:.1f}", y=frame.bottom + 18, class_="tick mid"))
     return element("g", lines, aria_hidden="true")
@@ -164,7 +169,7 @@ def _curve(frame: Frame, item: Series, buckets: int) -> Markup:
     if item.low is not None and item.high is not None:
         around = [*zip(item.x, item.high, strict=True), *reversed([*zip(item.x, item.low, strict=True)])]
         parts.insert(0, element("path", d=_path(frame, *zip(*around, strict=True)) + "Z", class_=f"band {pen}"))
-    if item.dots:
+    if item.dots or len(x) == 1:
         parts += [_dot(frame, item.name, a, b, pen) for a, b in zip(x, y, strict=True) if frame.shows(b)]
     return joined(parts)
 

@@ -180,14 +180,13 @@ def _notes(run: RunFolder) -> Markup | None:
 
 
 def _quality(run: RunFolder, result: Result) -> list[Markup | None]:
+    parts = quality_parts(result, run.classes)
     roots = [Path(result.data), run.path] if result.data else [run.path]
     return [
         section(
             "Where it is right",
             f"The best weights on the {'test' if result.measured_on == 'test' else 'validation'} data.",
-            element("div", quality_parts(result, run.classes), class_="grid")
-            if quality_parts(result, run.classes)
-            else "",
+            element("div", parts, class_="grid loose") if parts else None,
             name="quality",
         ),
         section("Where it errs", mistakes_intro(result), mistake_gallery(result.mistakes, roots), name="mistakes"),

@@ -116,7 +116,7 @@ svg .points{fill:var(--c1);opacity:.5}
 .confusion tbody th{padding-right:14px;max-width:14em;overflow:hidden;text-overflow:ellipsis}
 .confusion td{height:46px;text-align:center;vertical-align:middle;border:2px solid var(--card);
   border-radius:8px;background:rgb(var(--miss)/calc(var(--w)*.6))}
-.confusion tbody th{vertical-align:middle}
+.confusion tbody th{vertical-align:middle;position:sticky;left:0;background:var(--card)}
 .confusion td.hit{background:rgb(var(--hit)/calc(var(--w)*.55));font-weight:650}
 .confusion td.none{color:var(--soft)}
 .confusion thead th{padding:0 2px 8px;text-align:center;white-space:normal;line-height:1.3}
