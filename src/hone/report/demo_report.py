@@ -186,14 +186,14 @@ def _honest(demo: DemoResult) -> Content:
     if demo.catch_up is None:
         return (
             f"Training from scratch did not reach {score_text(mean)} within the {demo.updates[-1]:,} updates that were "
-            "measured. With more labelled images it would."
+            "measured."
         )
     ratio = demo.catch_up / demo.budget
     return [
         "Training from scratch catches up at ",
         element("b", f"{demo.catch_up:,} updates"),
-        f", {ratio:.1f} times the budget. Updates are cheap on digits; on your photos each one costs seconds and each "
-        "label costs a person's time, and there the head start is what counts.",
+        f", {ratio:.1f} times the budget. On digits that is a second or two; with a large network and photos it can "
+        "be hours, and there the head start counts.",
     ]
 
 

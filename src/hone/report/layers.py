@@ -37,7 +37,7 @@ def training_share(trained: Sequence[Layer], frozen: Sequence[Layer]) -> Markup 
         element(
             "div",
             _blocks("Trained", trained, moving, total),
-            _blocks("Frozen, bit for bit as it was", frozen, still, total),
+            _blocks("Frozen", frozen, still, total),
             class_="grid loose",
         ),
     )
