@@ -192,8 +192,8 @@ def _honest(demo: DemoResult) -> Content:
     return [
         "Training from scratch catches up at ",
         element("b", f"{demo.catch_up:,} updates"),
-        f", {ratio:.1f} times the budget. On digits that is a second or two; with a large network and photos it can "
-        "be hours, and there the head start counts.",
+        f", {ratio:.1f} times the budget. More updates cost little on digits; with a large network and photos they can "
+        "cost hours, and there the head start counts.",
     ]
 
 
