@@ -11,6 +11,7 @@ from torch import nn
 from hone import checks
 from hone.transfer.freeze import norm_parameters
 from hone.transfer.layers import unwrap
+from hone.transfer.patterns import matches
 from hone.transfer.rows import LayerRow, layer_rows
 
 #: Tokens and tables of positions, which timm and torchvision leave undecayed, under both libraries' names.
@@ -94,11 +95,14 @@ def parameter_groups(
 def _undecayed(model: nn.Module) -> set[str]:
     """Norms, vectors and scalars, tables of positions, and what the model itself says should not decay."""
     listed: Callable[[], Sequence[str]] | None = getattr(model, "no_weight_decay", None)
-    own = set(listed()) if callable(listed) else set()
+    own = tuple(listed()) if callable(listed) else ()
     return set(norm_parameters(model)) | {
         name
         for name, parameter in model.named_parameters()
-        if parameter.ndim <= 1 or name in own or name.rsplit(".", 1)[-1] in _TABLES or name.endswith(".bias")
+        if parameter.ndim <= 1
+        or any(matches(pattern, name) for pattern in own)
+        or name.rsplit(".", 1)[-1] in _TABLES
+        or name.endswith(".bias")
     }
 
 

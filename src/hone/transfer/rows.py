@@ -122,13 +122,16 @@ def _is_opened(module: nn.Module) -> bool:
     parts = [child for child in module.children() if _matrices(child)]
     if len(parts) > 1 and len({type(part) for part in parts}) == 1 and _is_block(parts[0]):
         return True  # a stage whose blocks are children by name, as in RegNet
-    return any(_holds_blocks(child) for child in parts if isinstance(child, _CONTAINERS))
+    share = (
+        0.5 if len(parts) == 1 else 0.51
+    )  # a wrapper around one sequence (a skip connection of a U-Net) opens sooner
+    return any(_blocks(child) >= share for child in parts if isinstance(child, _CONTAINERS))
 
 
-def _holds_blocks(container: nn.Module) -> bool:
-    """Whether most of a container's layers are blocks; a block, too, may hold a gate or attention among its layers."""
-    layers = list(_layers(container))
-    return 2 * sum(_is_block(layer) for layer in layers) > len(layers)
+def _blocks(container: nn.Module) -> float:
+    """The share of blocks among a container's layers; a block, too, may hold a gate or attention among its layers."""
+    layers = [_is_block(layer) for layer in _layers(container)]
+    return sum(layers) / len(layers) if layers else 0.0
 
 
 def _layers(container: nn.Module) -> Iterator[nn.Module]:

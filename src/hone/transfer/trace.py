@@ -114,11 +114,11 @@ def _shapes(model: nn.Module) -> Iterator[tuple[int, ...]]:
     config = getattr(model, "pretrained_cfg", None)
     if isinstance(config, dict) and isinstance(config.get("input_size"), tuple):
         yield (2, *config["input_size"])  # timm declares it
-    first = next((layer for layer in model.modules() if isinstance(layer, LAYERS)), None)
+    layers = [layer for layer in model.modules() if isinstance(layer, LAYERS)]
+    if layers and isinstance(layers[0], nn.Linear):
+        yield (2, layers[0].in_features)
+    first = next((layer for layer in layers if not isinstance(layer, nn.Linear)), None)
     if first is None:
-        return
-    if isinstance(first, nn.Linear):
-        yield (2, first.in_features)
         return
     channels = int(first.in_channels)
     spatial = len(first.kernel_size)
