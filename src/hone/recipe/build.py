@@ -18,9 +18,10 @@ from hone.recipe.choices import image_size, settle, warmup_updates
 from hone.recipe.resolve import resolve_loss, resolve_optimizer, resolve_schedule
 from hone.recipe.schema import Recipe
 from hone.recipe.source import Target, build_target
+from hone.recipe.units import StandardizedLoss, Units
 from hone.schedules import bind_schedule, warmup
 from hone.training import World
-from hone.transfer import FreezePlan, apply_freeze, parameter_groups
+from hone.transfer import FreezePlan, apply_freeze, find_head, parameter_groups
 
 
 @dataclass
@@ -44,6 +45,7 @@ class Job:
     plan: FreezePlan
     precision: Precision
     train: TrainBatches
+    units: Units | None = None
 
     @property
     def model(self) -> nn.Module:
@@ -54,6 +56,11 @@ class Job:
     def total_updates(self) -> int:
         """Where the run ends."""
         return int(self.recipe.updates or 0)
+
+    def weights(self) -> dict[str, Tensor]:
+        """The weights as they are saved: for regression, with an output layer that gives the target's own units."""
+        state = self.model.state_dict()
+        return state if self.units is None else self.units.fold(state, find_head(self.model)[0].name)
 
     @functools.cached_property
     def validation(self) -> EvalBatches:
@@ -87,6 +94,9 @@ def build_job(recipe: Recipe, world: World) -> Job:
     )
     weight = class_weights(splits.train) if recipe.class_weights == "auto" else None
     criterion = resolve_loss(recipe.loss, splits.task, weight)
+    units = Units.of(splits.train.targets) if splits.task == "regress" else None
+    if units is not None:
+        criterion = StandardizedLoss(criterion, units)
     target = build_target(recipe, outputs_of(splits.train))
     size = image_size(recipe.image_size, target.preprocessing.image_size, target.one_size, world.device)
     preprocessing = target.preprocessing.with_size(size)
@@ -108,6 +118,7 @@ def build_job(recipe: Recipe, world: World) -> Job:
         plan,
         precision,
         train,
+        units,
     )
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from hone.recipe.build import Job
 from hone.recipe.choices import warmup_updates
-from hone.recipe.outcome import layers
+from hone.report import Layer
+from hone.transfer import layer_rows
 
 
 def notes(job: Job) -> Iterator[tuple[str, str]]:
@@ -33,6 +34,18 @@ def notes(job: Job) -> Iterator[tuple[str, str]]:
             "processes",
             f"{job.world.size}, each with {recipe.batch_size // job.world.size} of a batch of {recipe.batch_size}",
         )
+
+
+def layers(job: Job) -> tuple[list[Layer], list[Layer]]:
+    """The blocks that have anything that trains, and those that have not, each with its number of parameters."""
+    trained: list[Layer] = []
+    frozen: list[Layer] = []
+    parameters = dict(job.model.named_parameters())
+    for row in layer_rows(job.model):
+        held = [parameters[name] for name in row.parameters]
+        place = trained if any(p.requires_grad for p in held) else frozen
+        place.append(Layer(row.name, sum(p.numel() for p in held)))
+    return trained, frozen
 
 
 def _weights(job: Job) -> str:

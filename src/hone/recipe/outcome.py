@@ -14,10 +14,12 @@ from torch import Tensor
 from hone.data import Examples
 from hone.recipe.build import Job
 from hone.recipe.folder import Run
+from hone.recipe.notes import layers, notes
+from hone.recipe.resolve import resolve_loss
 from hone.recipe.state import RunState
+from hone.recipe.units import in_own_units
 from hone.report import (
     Best,
-    Layer,
     Mistake,
     Result,
     class_scores,
@@ -29,7 +31,6 @@ from hone.report import (
     write_report,
 )
 from hone.training import Outputs, is_better, measure, run_over
-from hone.transfer import layer_rows
 
 
 def conclude(job: Job, run: Run, state: RunState, outputs: Outputs | None, *, interrupted: bool) -> Result:
@@ -42,12 +43,12 @@ def conclude(job: Job, run: Run, state: RunState, outputs: Outputs | None, *, in
         outputs: what the best weights said of the validation data, where this sitting saw it.
         interrupted: whether there is more to do.
     """
-    examples = job.splits.val
+    examples, measured_on = job.splits.val, "val"
     if not interrupted and len(job.splits.test):
-        examples, outputs = job.splits.test, None
+        examples, outputs, measured_on = job.splits.test, None, "test"
     if outputs is None and len(examples) and not interrupted and state.best.update is not None:
         outputs = _of_best(job, run, examples)
-    result = _result(job, state, examples, outputs, interrupted)
+    result = _result(job, state, examples, outputs, interrupted, measured_on)
     if job.world.is_first:
         result.write(run.path / "result.json")
         write_report(run.path)
@@ -69,10 +70,15 @@ def details(task: str, outputs: Outputs, examples: Examples) -> dict[str, Any]:
 
 def _of_best(job: Job, run: Run, examples: Examples) -> Outputs:
     job.model.load_state_dict(load_file(run.best))
-    return run_over(job.model, job.evaluation(examples), job.criterion, job.precision, job.world)
+    criterion = resolve_loss(job.recipe.loss, job.splits.task)
+    return run_over(
+        job.model, job.evaluation(examples), in_own_units(criterion, job.splits.task), job.precision, job.world
+    )
 
 
-def _result(job: Job, state: RunState, examples: Examples, outputs: Outputs | None, interrupted: bool) -> Result:
+def _result(
+    job: Job, state: RunState, examples: Examples, outputs: Outputs | None, interrupted: bool, measured_on: str
+) -> Result:
     recipe, metric = job.recipe, str(job.recipe.metric)
     best = state.best
     trained, frozen = layers(job)
@@ -100,20 +106,10 @@ def _result(job: Job, state: RunState, examples: Examples, outputs: Outputs | No
         machine=machine_facts(_device_name(job.world.device)),
         command=shlex.join(["hone", *sys.argv[1:]]) if Path(sys.argv[0]).name in ("hone", "__main__.py") else "",
         interrupted=interrupted,
+        measured_on=measured_on,
+        notes=[f"{subject}: {text}" for subject, text in notes(job)],
         **(details(job.splits.task, outputs, examples) if outputs is not None else {}),
     )
-
-
-def layers(job: Job) -> tuple[list[Layer], list[Layer]]:
-    """The blocks that have anything that trains, and those that have not, each with its number of parameters."""
-    trained: list[Layer] = []
-    frozen: list[Layer] = []
-    parameters = dict(job.model.named_parameters())
-    for row in layer_rows(job.model):
-        held = [parameters[name] for name in row.parameters]
-        place = trained if any(p.requires_grad for p in held) else frozen
-        place.append(Layer(row.name, sum(p.numel() for p in held)))
-    return trained, frozen
 
 
 def _of_classes(outputs: Outputs, examples: Examples) -> dict[str, Any]:
@@ -125,7 +121,7 @@ def _of_classes(outputs: Outputs, examples: Examples) -> dict[str, Any]:
     names = examples.classes
     mistakes = [
         Mistake(
-            examples.paths[int(outputs.indices[i])],
+            str(Path(examples.paths[int(outputs.indices[i])]).resolve()),
             names[int(truth[i])],
             names[int(predicted[i])],
             float(confidence[i]),

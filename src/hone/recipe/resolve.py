@@ -41,7 +41,7 @@ def resolve_loss(component: Component, task: str, weight: Tensor | None = None) 
     name = component.name or _DEFAULT_LOSS[task]
     kind = component.given or _find("loss", name, [losses, nn], _is_loss)
     if not inspect.isclass(kind):
-        return functools.partial(kind, **component.options) if component.options else _checked_loss(kind)
+        return functools.partial(kind, **typed_options("loss", kind, component.options, _first_two(kind)))
     options = dict(component.options)
     if weight is not None:
         if "weight" not in inspect.signature(kind).parameters:
@@ -116,6 +116,11 @@ def _is_schedule(found: Any) -> bool:
 
 def _is_optimizer(found: Any) -> bool:
     return inspect.isclass(found) and issubclass(found, torch.optim.Optimizer) and found is not torch.optim.Optimizer
+
+
+def _first_two(kind: Callable[..., Any]) -> set[str]:
+    """The arguments of a loss function that the loop fills in: logits and target."""
+    return set(list(inspect.signature(kind).parameters)[:2])
 
 
 def _checked_loss(found: Callable[..., Tensor]) -> Callable[..., Tensor]:

@@ -130,6 +130,8 @@ class _Training:
         """All metrics of the validation data, now."""
         job, start = self.job, time.monotonic()
         self.outputs = run_over(job.model, job.validation, job.criterion, job.precision, job.world)
+        if job.units is not None:
+            self.outputs = job.units.restore(self.outputs)
         metrics = measure(job.splits.task, self.outputs)
         self.state.evaluating += time.monotonic() - start
         return metrics
@@ -185,6 +187,4 @@ def _write_beginning(job: Job, run: Run) -> None:
 
 def _write_weights(job: Job, path: Any) -> None:
     with written_beside(path) as draft:
-        write_tensors(
-            draft, {name: x.float() if x.is_floating_point() else x for name, x in job.model.state_dict().items()}
-        )
+        write_tensors(draft, {name: x.float() if x.is_floating_point() else x for name, x in job.weights().items()})

@@ -17,6 +17,7 @@ from hone.precision import Precision
 from hone.recipe.build import evaluation_batches
 from hone.recipe.folder import Loaded, Run, load, open_run
 from hone.recipe.resolve import resolve_loss
+from hone.recipe.units import in_own_units
 from hone.training import World, measure, pick_device, run_over
 
 _LABEL_ABOVE = 0.5
@@ -62,7 +63,7 @@ def evaluate_run(
     examples = _with_classes(_part(read_examples(data, task=loaded.task, val_fraction=0.0), split), loaded)
     recipe = opened.recipe
     precision = Precision(recipe.precision, device=place)
-    criterion = resolve_loss(recipe.loss, loaded.task)
+    criterion = in_own_units(resolve_loss(recipe.loss, loaded.task), loaded.task)
     batches = evaluation_batches(recipe, examples, loaded.preprocessing, World(device=place))
     outputs = run_over(_placed(loaded, place), batches, criterion, precision, World(device=place))
     return measure(loaded.task, outputs), len(examples)

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,13 +31,6 @@ from hone.transfer import FreezePlan, apply_freeze
 Batches = Callable[[int], Iterator[tuple[Any, Any]]]
 #: A bound schedule: ``update -> {"lr": factor on each group's own rate, other keys absolute}``.
 Bound = Callable[[int], Mapping[str, Any]]
-
-
-@runtime_checkable
-class HasReadings(Protocol):
-    """A bound schedule that follows a metric."""
-
-    def read(self, value: float, update: int) -> None: ...
 
 
 def updates(
@@ -199,8 +192,9 @@ class _Loop:
         weights = [1.0] if whole else window_weights([target for _, target in window], self.criterion, self.world)
         total: Tensor | None = None
         for place, ((inputs, target), weight) in enumerate(zip(window, weights, strict=True)):
-            waits = place < len(window) - 1 and isinstance(trained, DistributedDataParallel)
-            with trained.no_sync() if waits else nullcontext():
+            # Processes exchange gradients once a window, at its last micro-batch.
+            waits = isinstance(trained, DistributedDataParallel) and place < len(window) - 1
+            with trained.no_sync() if waits else nullcontext():  # type: ignore[operator]
                 with self.precision.autocast():
                     loss = self.criterion(trained(inputs), target)
                 self.precision.backward(loss := loss if whole else loss * weight)
@@ -223,7 +217,7 @@ class _Loop:
         if self.evaluate is None:
             return
         step.metrics = self.evaluate()
-        if isinstance(self.schedule, HasReadings):
-            if self.monitor not in step.metrics:
-                raise checks.unknown("monitor", self.monitor, list(step.metrics))
-            self.schedule.read(step.metrics[self.monitor], update)
+        read = getattr(self.schedule, "read", None)
+        if read is not None:
+            checks.one_of("monitor", self.monitor, step.metrics)
+            read(step.metrics[self.monitor], update)
