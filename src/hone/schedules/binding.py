@@ -8,7 +8,7 @@ from typing import Any
 from hone.checks import invalid
 
 from .bound import Bound, Horizon, ReadingBound, bind_part, name_of
-from .groups import split_by_pattern, values_of
+from .groups import pattern_of, split_by_pattern
 from .own import as_schedule
 
 
@@ -87,9 +87,9 @@ def curves(bound: Any, base_lrs: Mapping[str, float], *, total_updates: int, key
     shown: dict[str, list[float]] = {}
     for update in range(total_updates):
         by_pattern = split_by_pattern(bound(update))
-        whole = set(by_pattern) == {""}
         for name, base in base_lrs.items():
-            values = by_pattern[""] if whole else values_of(by_pattern, {"name": name})
+            own = {} if set(by_pattern) == {""} else by_pattern[pattern_of(name, by_pattern)]
+            values = {**by_pattern.get("", {}), **own}
             if key in values:
                 shown.setdefault(name, []).append(values[key] * base if key == "lr" else values[key])
     return shown

@@ -108,6 +108,7 @@ def factor_at(function: Callable[[int], float], step: int) -> float:
     value = function(step)
     name = f"{getattr(function, '__name__', type(function).__name__)}({step})"
     try:  # 0-d tensors and NumPy numbers are numbers too
-        return number(name, float(value), at_least=0)
-    except TypeError:
+        factor = float(value)
+    except (TypeError, ValueError):
         raise TypeError(f"{name} must be a number, got {value!r} ({type(value).__name__})") from None
+    return number(name, factor, at_least=0)

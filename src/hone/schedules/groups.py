@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -93,7 +93,8 @@ class PerGroup(Schedule):
     """Different groups by different schedules, by the groups' names.
 
     The bound schedule's keys are ``pattern/lr``, ``pattern/momentum``, and so on; ``assign`` gives each group the
-    values of the first pattern that its ``group["name"]`` matches, and refuses a group that matches none.
+    values of the first pattern that its ``group["name"]`` matches, and refuses a group that matches none as well as a
+    pattern that no group matches.
 
     Args:
         schedules: from a name or a glob pattern to anything that may stand in a schedule's place; ``"*"`` is the
@@ -141,7 +142,7 @@ def assign(optimizer: Optimizer, values: Mapping[str, float]) -> None:
         values: what ``bound(update)`` returned.
 
     Raises:
-        ValueError: a group has no such number, or matches none of the patterns.
+        ValueError: a group has no such number or matches none of the patterns, or a pattern matches no group.
 
     Example:
         >>> import torch
@@ -151,11 +152,21 @@ def assign(optimizer: Optimizer, values: Mapping[str, float]) -> None:
         (0.25, 0.9)
     """
     if any("/" in key for key in values):
-        by_pattern = split_by_pattern(values)
-        for group in optimizer.param_groups:
-            assign_groups((group,), values_of(by_pattern, group))
+        assign_by_pattern(optimizer.param_groups, split_by_pattern(values))
     else:
         assign_groups(optimizer.param_groups, values)
+
+
+def assign_by_pattern(groups: Sequence[dict[str, Any]], by_pattern: Mapping[str, Values]) -> None:
+    """Write into each group the values for all groups and those of its own pattern."""
+    unmatched = set(by_pattern) - {"", "*"}
+    for group in groups:
+        pattern = pattern_of(str(group.get("name", "")), by_pattern)
+        unmatched.discard(pattern)
+        assign_groups((group,), {**by_pattern.get("", {}), **by_pattern[pattern]})
+    if unmatched:
+        names = [group.get("name") for group in groups]
+        raise invalid("each pattern", f"match a group, of which there are {names}", sorted(unmatched))
 
 
 def assign_groups(groups: Iterable[dict[str, Any]], values: Mapping[str, float]) -> None:
@@ -202,13 +213,12 @@ def split_by_pattern(values: Mapping[str, float]) -> dict[str, Values]:
     return split
 
 
-def values_of(by_pattern: Mapping[str, Values], group: Mapping[str, Any]) -> Values:
-    """The values of one group: those for all, then those of the first pattern that its name matches."""
-    name = str(group.get("name", ""))
-    common, patterns = by_pattern.get("", {}), [pattern for pattern in by_pattern if pattern]
-    for pattern in patterns:
-        if name and (pattern == name or fnmatchcase(name, pattern)):
-            return {**common, **by_pattern[pattern]}
-    if "*" in by_pattern:
-        return {**common, **by_pattern["*"]}
-    raise invalid("every group's name", f"match one of {', '.join(patterns)}", name, "add '*' for the rest")
+def pattern_of(name: str, patterns: Collection[str]) -> str:
+    """The first pattern that a group's name matches; ``"*"`` only where no other does."""
+    tried = [pattern for pattern in patterns if pattern not in ("", "*")]
+    for pattern in tried:
+        if name == pattern or (name and fnmatchcase(name, pattern)):
+            return pattern
+    if "*" in patterns:
+        return "*"
+    raise invalid("every group's name", f"match one of {', '.join(tried)}", name, "add '*' for the rest")
