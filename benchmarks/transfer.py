@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import statistics
 import sys
 import time
 import warnings
@@ -18,8 +19,9 @@ import timm
 import torch
 import torchvision
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
-from hone.transfer import find_head, replace_head
+from hone.transfer import FreezePlan, apply_freeze, find_head, parameter_groups, replace_head
 from hone.transfer.trace import trace_head
 
 CLASSES = 7
@@ -55,7 +57,7 @@ def likely_size(name: str) -> tuple[int, int]:
 
 
 def smallest_models(modules: list[str]) -> Iterator[str]:
-    """The smallest of the six likeliest models of each of timm's modules, for each class among them; sized on the meta device."""
+    """The smallest of the six likeliest models of each of timm's modules, for each class; sized on the meta device."""
     for module in modules:
         smallest: dict[str, tuple[int, str]] = {}
         for name in sorted(timm.list_models(module=module), key=likely_size)[:6]:
@@ -103,7 +105,7 @@ def main_output(result: object) -> Tensor:
 
 
 def check_head(model: nn.Module, shape: tuple[int, ...]) -> str:
-    """An empty string where the law holds; else what fails. A model on the meta device is judged by shapes and identities."""
+    """An empty string where the law holds; else what fails. On the meta device shapes and identities are judged."""
     heads = find_head(model)
     declared = {head.name for head in heads}
     tried: list[str] = []
@@ -170,12 +172,96 @@ def prove_heads(only: str) -> int:
     return len(failed) > 0.02 * total
 
 
+def paired(first: Callable[[], object], second: Callable[[], object], rounds: int) -> tuple[list[float], list[float]]:
+    """Seconds of two calls, in turn, which comes first changing every round."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for turn in range(rounds + 2):
+        for place, call in ((0, first), (1, second))[:: 1 if turn % 2 else -1]:
+            start = time.perf_counter()
+            call()
+            if turn >= 2:
+                times[place].append(time.perf_counter() - start)
+    return times
+
+
+def report(title: str, first: list[float], second: list[float]) -> float:
+    """The median of the paired ratios, and the interval that holds it with 95 % (order statistics)."""
+    ratios = sorted(a / b for a, b in zip(first, second, strict=True))
+    count = len(ratios)
+    reach = round(0.98 * count**0.5)
+    low, high = ratios[max(0, count // 2 - reach)], ratios[min(count - 1, count // 2 + reach)]
+    middle = statistics.median(ratios)
+    milliseconds = [1e3 * statistics.median(times) for times in (first, second)]
+    print(
+        f"{title}: {milliseconds[0]:.1f} ms against {milliseconds[1]:.1f} ms, ratio {middle:.3f} [{low:.3f}, {high:.3f}]"
+    )
+    return middle
+
+
+def measure_trunk(rounds: int) -> int:
+    """Head-only training of the whole model against forward in eval without gradients plus the head's own step."""
+    worst = 0.0
+    for name, batch, size in (("mobilenetv2_100", 16, 160), ("resnet18", 16, 160), ("vit_tiny_patch16_224", 8, 224)):
+        torch.manual_seed(0)
+        model = replace_head(timm.create_model(name), 5)
+        images, labels = torch.randn(batch, 3, size, size), torch.randint(5, (batch,))
+        model.train()
+        apply_freeze(model, FreezePlan("head"))
+        optimizer = torch.optim.AdamW(parameter_groups(model, lr=1e-3))
+        head = find_head(model)[0].layer
+        own = torch.optim.AdamW(head.parameters(), lr=1e-3)
+        eval_model = timm.create_model(name).eval()
+
+        def update(model=model, optimizer=optimizer, images=images, labels=labels) -> None:
+            optimizer.zero_grad()
+            cross_entropy(model(images), labels).backward()
+            optimizer.step()
+
+        def floor(model=eval_model, head=head, own=own, images=images, labels=labels) -> None:
+            with torch.no_grad():
+                features = model.forward_head(model.forward_features(images), pre_logits=True)
+            own.zero_grad()
+            cross_entropy(head(features), labels).backward()
+            own.step()
+
+        def unfrozen(model=eval_model, images=images, labels=labels) -> None:
+            cross_entropy(model(images), labels).backward()
+
+        worst = max(worst, report(f"{name}, {batch} x {size} px, head only / floor", *paired(update, floor, rounds)))
+        report(
+            f"{name}, {batch} x {size} px, all trainable / head only", *paired(unfrozen, update, max(5, rounds // 4))
+        )
+    print(f"largest ratio {worst:.3f}, to be at most 1.02")
+    return worst > 1.02
+
+
+def measure_apply(rounds: int) -> int:
+    for name in ("resnet50", "vit_base_patch16_224", "efficientnet_b0"):
+        model = timm.create_model(name)
+        start = time.perf_counter()
+        apply_freeze(model, FreezePlan("last:2"))
+        once = time.perf_counter() - start
+
+        def both(model=model) -> None:
+            model.train()
+            apply_freeze(model, FreezePlan("last:2"))
+
+        print(f"{name}: the first call {1e3 * once:.1f} ms")
+        report(f"{name}: train() and apply_freeze / train() alone", *paired(both, model.train, rounds))
+    return 0
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["heads"])
-    parser.add_argument("--only", default="", help="part of a model's name")
+    parser.add_argument("what", choices=["heads", "trunk", "apply"])
+    parser.add_argument("--only", default="", help="part of a model's name (heads)")
+    parser.add_argument("--rounds", type=int, default=60)
     options = parser.parse_args()
-    return prove_heads(options.only)
+    print(f"torch {torch.__version__}, timm {timm.__version__}, torchvision {torchvision.__version__}")
+    if options.what == "heads":
+        return prove_heads(options.only)
+    torch.set_num_threads(1)
+    return {"trunk": measure_trunk, "apply": measure_apply}[options.what](options.rounds)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from hone.transfer.freeze import apply_freeze, check_plan, norm_parameters
 from hone.transfer.groups import GroupRow, group_rows, parameter_groups
 from hone.transfer.heads import Head, find_head, replace_head
 from hone.transfer.inputs import adapt_input
+from hone.transfer.lora import add_adapter, add_lora, merge_adapters, merged_state_dict
 from hone.transfer.plan import FreezePlan
 from hone.transfer.resizing import adapt_channels, inflate, resize_positions
 from hone.transfer.rows import LayerRow, layer_rows
@@ -22,6 +23,8 @@ __all__ = [
     "LayerRow",
     "adapt_channels",
     "adapt_input",
+    "add_adapter",
+    "add_lora",
     "apply_freeze",
     "check_plan",
     "copy_weights",
@@ -29,6 +32,8 @@ __all__ = [
     "group_rows",
     "inflate",
     "layer_rows",
+    "merge_adapters",
+    "merged_state_dict",
     "norm_parameters",
     "parameter_groups",
     "read_weights",

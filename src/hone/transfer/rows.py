@@ -149,4 +149,8 @@ def _is_block(module: nn.Module) -> bool:
 
 
 def _matrices(module: nn.Module) -> int:
-    return sum(_is_matrix(tuple(parameter.shape)) for parameter in module.parameters())
+    """How many layers are inside; an adapted layer is one, whatever its adapter holds."""
+    if hasattr(module, "base_layer"):
+        return 1
+    own = sum(_is_matrix(tuple(parameter.shape)) for parameter in module.parameters(recurse=False))
+    return own + sum(_matrices(child) for child in module.children())
