@@ -52,7 +52,13 @@ class Parser(argparse.ArgumentParser):
 
 
 def recipe_from_arguments(
-    words: Sequence[str], verb: str, what: str, extra: Sequence[tuple[str, dict[str, Any]]] = ()
+    words: Sequence[str],
+    verb: str,
+    what: str,
+    extra: Sequence[tuple[str, dict[str, Any]]] = (),
+    *,
+    word: str = "data",
+    needs_data: bool = True,
 ) -> tuple[Recipe | None, argparse.Namespace]:
     """Read ``DATA [options]``; ``--config FILE`` is read first, and what stands on the command line goes before it.
 
@@ -61,17 +67,20 @@ def recipe_from_arguments(
         verb: for the usage line.
         what: the verb does, in a sentence.
         extra: further options, as arguments of ``add_argument``.
+        word: the field that stands without an option's name before it: ``data``, or ``model`` for a verb that reads no
+            data and has no such field.
+        needs_data: whether there is no recipe without data; else its ``data`` is then empty.
 
     Returns:
-        The recipe (None where no data was given), and everything that was read.
+        The recipe (None where data is needed and was not given), and everything that was read.
 
     Raises:
         ValueError: an unknown option (the nearest are named), or a value of another type.
         SystemExit: after ``--help``.
     """
-    plain, dotted = _apart(words)
+    plain, dotted = apart(words)
     parser = Parser(verb, _DESCRIPTION.format(what=what))
-    _add_recipe(parser)
+    _add_recipe(parser, word)
     for option, settings in extra:
         parser.add_argument(option, **settings)
     found = parser.parse_args(plain)
@@ -81,17 +90,21 @@ def recipe_from_arguments(
     for name, options in dotted.items():
         component = Component.of(name, values.get(name))
         values[name] = Component(options.pop("name", component.name), {**component.options, **options})
+    if word != "data" or not needs_data:
+        values.setdefault("data", "")
     return (recipe_from(values) if values.get("data") is not None else None), found
 
 
-def _add_recipe(parser: argparse.ArgumentParser) -> None:
+def _add_recipe(parser: argparse.ArgumentParser, word: str) -> None:
     told = {p.arg_name: p.description for p in docstring_parser.parse(Recipe.__doc__ or "").params}
     hints = typing.get_type_hints(Recipe)
     for field in dataclasses.fields(Recipe):
         words = f"{told[field.name]}{_default(field)}".replace("%", "%%")
         option = f"--{_SPELLED.get(field.name, field.name).replace('_', '-')}"
+        if field.name == word:
+            parser.add_argument(word, nargs="?", metavar=word.upper(), help=words)
+            continue
         if field.name == "data":
-            parser.add_argument("data", nargs="?", metavar="DATA", help=words)
             continue
         settings: dict[str, Any] = {"dest": field.name, "default": None, "help": words}
         parser.add_argument(option, **settings, **_reading(hints[field.name]))
@@ -115,8 +128,13 @@ def _default(field: dataclasses.Field[Any]) -> str:
     return "" if value is None or value is dataclasses.MISSING or isinstance(value, bool) else f" ({value})"
 
 
-def _apart(words: Sequence[str]) -> tuple[list[str], dict[str, dict[str, Any]]]:
-    """The ordinary words, and the dotted options by component and argument."""
+def apart(words: Sequence[str]) -> tuple[list[str], dict[str, dict[str, Any]]]:
+    """The ordinary words, and the dotted options by component and argument.
+
+    Example:
+        >>> apart(["photos", "--schedule.gamma", "0.5"])
+        (['photos'], {'schedule': {'gamma': 0.5}})
+    """
     plain: list[str] = []
     dotted: dict[str, dict[str, Any]] = {}
     rest = list(words)

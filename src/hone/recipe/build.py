@@ -72,12 +72,13 @@ class Job:
         return evaluation_batches(self.recipe, examples, self.preprocessing, self.world)
 
 
-def build_job(recipe: Recipe, world: World) -> Job:
+def build_job(recipe: Recipe, world: World, *, with_weights: bool = True) -> Job:
     """Read the data, build the model, and make every choice that the recipe leaves open.
 
     Args:
         recipe: what the user stated.
         world: the processes that train together.
+        with_weights: False for what depends on the model's shape alone, as rates do: nothing is downloaded.
 
     Raises:
         ValueError: anything that the user can get wrong, in one line; nothing has been written.
@@ -97,7 +98,7 @@ def build_job(recipe: Recipe, world: World) -> Job:
     units = Units.of(splits.train.targets) if splits.task == "regress" else None
     if units is not None:
         criterion = StandardizedLoss(criterion, units)
-    target = build_target(recipe, outputs_of(splits.train))
+    target = build_target(recipe, outputs_of(splits.train), with_weights=with_weights)
     size = image_size(recipe.image_size, target.preprocessing.image_size, target.one_size, world.device)
     preprocessing = target.preprocessing.with_size(size)
     train = training_batches(recipe, splits.train, preprocessing, world)

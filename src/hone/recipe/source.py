@@ -37,12 +37,13 @@ class Target:
     audit: Audit | None
 
 
-def build_target(recipe: Recipe, outputs: int) -> Target:
+def build_target(recipe: Recipe, outputs: int | None, *, with_weights: bool = True) -> Target:
     """Source model, its weights, new output layer: the first three of the four steps of transfer.
 
     Args:
         recipe: says the model and where its weights come from.
-        outputs: size of the new output layer.
+        outputs: size of the new output layer; None keeps the model's own.
+        with_weights: False leaves random weights, for what depends on the model's shape alone: nothing is downloaded.
 
     Raises:
         ValueError: no such model, weights that can't be had or don't fit.
@@ -52,32 +53,39 @@ def build_target(recipe: Recipe, outputs: int) -> Target:
     source = open_run(recipe.source) if recipe.source is not None else None
     component = source.recipe.model if source is not None else recipe.model
     name = find_model(str(component.name))
-    origin, state = _source_weights(recipe, name, component, source)
+    origin = _origin(recipe, name)
+    state = _source_weights(recipe, name, component, source) if with_weights and origin else None
     torch.manual_seed(recipe.seed)
     model = build_model(name, pretrained=False, options=component.options)
-    replace_head(model, outputs, seed=recipe.seed)
+    if outputs is not None:
+        replace_head(model, outputs, seed=recipe.seed)
     audit = copy_weights(model, state, skip=("head",)) if state is not None else None
     preprocessing = source.preprocessing if source is not None else input_preprocessing(name, model)
     return Target(model, name, preprocessing, takes_one_size(name, model), origin, audit)
 
 
-def _source_weights(
-    recipe: Recipe, name: ModelName, component: Component, source: Run | None
-) -> tuple[str, dict[str, Tensor] | None]:
-    """Where the weights come from, and the weights; none for a model that is to start from random ones."""
-    if source is not None:
-        return str(source.path), source.weights()
+def _origin(recipe: Recipe, name: ModelName) -> str:
+    """Where the weights come from, for people; empty for a model that is to start from random ones."""
+    if recipe.source is not None:
+        return str(recipe.source)
     if recipe.weights is not None:
-        return recipe.weights, read_weights(Path(recipe.weights))
-    if recipe.pretrained and name.library in ("timm", "torchvision"):
-        state = build_model(name, pretrained=True, options=component.options).state_dict()
-        return f"of {name.library}", state
-    return "", None
+        return recipe.weights
+    return f"of {name.library}" if recipe.pretrained and name.library in ("timm", "torchvision") else ""
 
 
-def _given(recipe: Recipe, outputs: int) -> Target:
+def _source_weights(recipe: Recipe, name: ModelName, component: Component, source: Run | None) -> dict[str, Tensor]:
+    """The weights that :func:`_origin` says."""
+    if source is not None:
+        return source.weights()
+    if recipe.weights is not None:
+        return read_weights(Path(recipe.weights))
+    return build_model(name, pretrained=True, options=component.options).state_dict()
+
+
+def _given(recipe: Recipe, outputs: int | None) -> Target:
     """A module handed over from Python keeps its weights and gets a new output layer."""
     model = recipe.model.given
-    replace_head(model, outputs, seed=recipe.seed)
+    if outputs is not None:
+        replace_head(model, outputs, seed=recipe.seed)
     name = ModelName(*str(recipe.model.name).split(":", 1))
     return Target(model, name, Preprocessing(), False, "the model that was handed over", None)
