@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+from io import FileIO
 
 from PIL import Image
 
@@ -32,32 +33,32 @@ def look_at(path: str) -> tuple[int, int]:
         (40, 30)
     """
     try:
-        handle = os.open(path, os.O_RDONLY)
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123
+            size = os.fstat(file.fileno()).st_size
+            head = _at(file, 0, _HEAD)
+            found = _jpeg(file, head, size) or _png(file, head, size)
+    except (struct.error, IndexError):
+        found = None
     except OSError as error:
         raise ValueError(unreadable_reason(error)) from None
-    try:
-        head = os.pread(handle, _HEAD, 0)
-        size = os.fstat(handle).st_size
-        if not head:
-            raise ValueError("the file is empty")
-        found = _jpeg(handle, head, size) or _png(handle, head, size)
-    except (OSError, struct.error, IndexError) as error:
-        if isinstance(error, OSError):
-            raise ValueError(unreadable_reason(error)) from None
-        found = None
-    finally:
-        os.close(handle)
+    if not size:
+        raise ValueError("the file is empty")
     return found or _by_pillow(path, head)
 
 
-def _jpeg(handle: int, head: bytes, size: int) -> tuple[int, int] | None:
+def _at(file: FileIO, place: int, count: int) -> bytes:
+    file.seek(max(place, 0))
+    return file.read(count)
+
+
+def _jpeg(file: FileIO, head: bytes, size: int) -> tuple[int, int] | None:
     """Walk the segments up to the frame header; None: not a JPEG, or not one that is surely whole."""
-    if head[:2] != b"\xff\xd8" or os.pread(handle, 2, size - 2) != b"\xff\xd9":
+    if head[:2] != b"\xff\xd8" or _at(file, size - 2, 2) != b"\xff\xd9":
         return None
     place, turned = 2, False
     while True:
         if place + 10 > len(head):
-            head = os.pread(handle, place + _HEAD, 0)
+            head = _at(file, 0, place + _HEAD)
         marker, length = head[place + 1], struct.unpack_from(">H", head, place + 2)[0]
         if head[place] != 0xFF or marker == 0xFF:
             return None
@@ -65,12 +66,12 @@ def _jpeg(handle: int, head: bytes, size: int) -> tuple[int, int] | None:
             height, width = struct.unpack_from(">HH", head, place + 5)
             return (height, width) if turned else (width, height)
         if marker == 0xE1 and head[place + 4 : place + 10] == b"Exif\0\0":
-            turned = _is_turned(os.pread(handle, length - 8, place + 10))
+            turned = _is_turned(_at(file, place + 10, length - 8))
         place += 2 + length
 
 
-def _png(handle: int, head: bytes, size: int) -> tuple[int, int] | None:
-    if head[:8] != b"\x89PNG\r\n\x1a\n" or os.pread(handle, 8, size - 8)[:4] != b"IEND":
+def _png(file: FileIO, head: bytes, size: int) -> tuple[int, int] | None:
+    if head[:8] != b"\x89PNG\r\n\x1a\n" or _at(file, size - 8, 4) != b"IEND":
         return None
     # Orientation stands in a chunk that may lie anywhere; Pillow finds it.
     if b"eXIf" in head:

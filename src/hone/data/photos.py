@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from .decoded_cache import DecodedCache, parse_bytes
@@ -32,7 +34,8 @@ class Photos:
         self.paths, self.short_side, self.interpolation = examples.paths, short_side, interpolation
         self.cache: DecodedCache | None = None
         budget = parse_bytes(cache)
-        if budget:
+        # Without positioned reads (Windows) processes would have to agree on a file's place.
+        if budget and hasattr(os, "preadv"):
             stats = scan_all(examples.paths) if examples.stats is None else examples.stats
             self.cache = DecodedCache(examples.paths, stats, short_side, interpolation, budget)
 
