@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -169,36 +169,58 @@ def assign_by_pattern(groups: Sequence[dict[str, Any]], by_pattern: Mapping[str,
         raise invalid("each pattern", f"match a group, of which there are {names}", sorted(unmatched))
 
 
-def assign_groups(groups: Iterable[dict[str, Any]], values: Mapping[str, float]) -> None:
+def assign_groups(groups: Sequence[dict[str, Any]], values: Mapping[str, float]) -> None:
     """Write the same values into each of ``groups``."""
-    factor = values.get("lr")
-    others = [(key, value) for key, value in values.items() if key != "lr"]
-    for group in groups:
-        if factor is not None:
-            base = group.get("initial_lr")
-            if base.__class__ is not float:
-                base = group["initial_lr"] = float(group["lr"] if base is None else base)
-            rate = group["lr"]
-            if isinstance(rate, Tensor):
-                rate.fill_(base * factor)
-            else:
-                group["lr"] = base * factor
-        for key, value in others:
-            set_number(group, key, value)
-
-
-def set_number(group: dict[str, Any], key: str, value: float) -> None:
-    """Replace one number of a group; "momentum" is ``betas[0]`` where the group has betas."""
-    if key == "momentum" and "betas" in group:
-        first, *rest = group["betas"]
-        if isinstance(first, Tensor):
-            first.fill_(value)
+    for key, value in values.items():
+        if key == "lr":
+            set_rates(groups, value)
+        elif key == "momentum":
+            set_momentum(groups, value)
         else:
-            group["betas"] = (value, *rest)
-    elif key not in group:
-        hint = "pass cycle_momentum=False" if key == "momentum" else ""
-        raise invalid(f"the driven number {key!r}", "be one of the group's", sorted(set(group) - {"params"}), hint)
-    elif isinstance(group[key], Tensor):
+            set_number(groups, key, value)
+
+
+# With a thousand groups these loops are the cost of a schedule: one look at a class is much cheaper than isinstance,
+# and a try costs nothing until it fails.
+def set_rates(groups: Sequence[dict[str, Any]], factor: float) -> None:
+    """Each group's rate becomes its base rate times ``factor``."""
+    for group in groups:
+        try:
+            base = group["initial_lr"]
+        except KeyError:
+            base = group["initial_lr"] = float(group["lr"])
+        if group["lr"].__class__ is float:
+            group["lr"] = base * factor
+        else:  # a tensor, whose base torch may have left as one too; or an integer that the user gave
+            base = group["initial_lr"] = float(base)
+            replace_number(group, "lr", base * factor)
+
+
+def set_momentum(groups: Sequence[dict[str, Any]], value: float) -> None:
+    """Each group's momentum, or the first of its betas, becomes ``value``."""
+    for group in groups:
+        try:
+            betas = group["betas"]
+        except KeyError:
+            set_number((group,), "momentum", value, hint="pass cycle_momentum=False")
+            continue
+        if betas[0].__class__ is not float and isinstance(betas[0], Tensor):
+            betas[0].fill_(value)
+        else:
+            group["betas"] = (value, *betas[1:])
+
+
+def set_number(groups: Sequence[dict[str, Any]], key: str, value: float, hint: str = "") -> None:
+    """A number of each group becomes ``value``."""
+    for group in groups:
+        if key not in group:
+            raise invalid(f"the driven number {key!r}", "be one of the group's", sorted(set(group) - {"params"}), hint)
+        replace_number(group, key, value)
+
+
+def replace_number(group: dict[str, Any], key: str, value: float) -> None:
+    """Replace a number by another, a tensor by its new value in place."""
+    if isinstance(group[key], Tensor):
         group[key].fill_(value)
     else:
         group[key] = value
