@@ -198,16 +198,16 @@ def set_rates(groups: Sequence[dict[str, Any]], factor: float) -> None:
 
 def set_momentum(groups: Sequence[dict[str, Any]], value: float) -> None:
     """Each group's momentum, or the first of its betas, becomes ``value``."""
+    without_betas = []
     for group in groups:
-        try:
-            betas = group["betas"]
-        except KeyError:
-            set_number((group,), "momentum", value, hint="pass cycle_momentum=False")
-            continue
-        if betas[0].__class__ is not float and isinstance(betas[0], Tensor):
+        betas = group.get("betas")
+        if betas is None:
+            without_betas.append(group)
+        elif betas[0].__class__ is not float and isinstance(betas[0], Tensor):
             betas[0].fill_(value)
         else:
             group["betas"] = (value, *betas[1:])
+    set_number(without_betas, "momentum", value, hint="pass cycle_momentum=False")
 
 
 def set_number(groups: Sequence[dict[str, Any]], key: str, value: float, hint: str = "") -> None:
@@ -215,7 +215,10 @@ def set_number(groups: Sequence[dict[str, Any]], key: str, value: float, hint: s
     for group in groups:
         if key not in group:
             raise invalid(f"the driven number {key!r}", "be one of the group's", sorted(set(group) - {"params"}), hint)
-        replace_number(group, key, value)
+        if group[key].__class__ is float:
+            group[key] = value
+        else:
+            replace_number(group, key, value)
 
 
 def replace_number(group: dict[str, Any], key: str, value: float) -> None:
