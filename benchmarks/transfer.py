@@ -94,7 +94,7 @@ def torchvision_cases() -> Iterator[tuple[str, Callable[[], nn.Module], tuple[in
         options = {"weights_backbone": None} | ({} if name.startswith("lraspp") else {"aux_loss": True})
         yield f"torchvision {name}", lambda n=name, o=options: models.get_model(n, weights=None, **o), (2, 3, 64, 64)
     for name in models.list_models(models.video):
-        size = 224 if name.startswith("mvit") else 112
+        size = 224 if name.startswith(("mvit", "s3d", "swin3d")) else 112
         yield f"torchvision {name}", lambda n=name: models.get_model(n, weights=None), (1, 3, 16, size, size)
 
 
@@ -191,10 +191,8 @@ def report(title: str, first: list[float], second: list[float]) -> float:
     reach = round(0.98 * count**0.5)
     low, high = ratios[max(0, count // 2 - reach)], ratios[min(count - 1, count // 2 + reach)]
     middle = statistics.median(ratios)
-    milliseconds = [1e3 * statistics.median(times) for times in (first, second)]
-    print(
-        f"{title}: {milliseconds[0]:.1f} ms against {milliseconds[1]:.1f} ms, ratio {middle:.3f} [{low:.3f}, {high:.3f}]"
-    )
+    one, other = (1e3 * statistics.median(times) for times in (first, second))
+    print(f"{title}: {one:.1f} ms against {other:.1f} ms, ratio {middle:.3f} [{low:.3f}, {high:.3f}]", flush=True)
     return middle
 
 

@@ -75,10 +75,13 @@ CASES: dict[str, tuple[Build, tuple[int, ...], list[str]]] = {
     "test_efficientnet": (_timm("test_efficientnet"), (2, 3, 32, 32), ["classifier"]),
     "test_nfnet": (_timm("test_nfnet"), (2, 3, 32, 32), ["head.fc"]),
     "test_byobnet": (_timm("test_byobnet"), (2, 3, 32, 32), ["head.fc"]),
-    "test_maxvit": (_timm("test_maxvit"), (2, 3, 160, 160), ["head.fc"]),
     "test_mambaout": (_timm("test_mambaout"), (2, 3, 32, 32), ["head.fc"]),
     "distilled": (_timm("deit_tiny_distilled_patch16_224", depth=1), (2, 3, 224, 224), ["head", "head_dist"]),
-    "smp Unet": (lambda: smp.Unet("resnet18", encoder_weights=None), (2, 3, 32, 32), ["segmentation_head.0"]),
+    "smp Unet": (
+        lambda: smp.Unet("timm-mobilenetv3_small_minimal_100", encoder_weights=None),
+        (2, 3, 32, 32),
+        ["segmentation_head.0"],
+    ),
     "MONAI UNet": (
         lambda: monai_nets.UNet(3, 1, 2, (4, 8), (2,), num_res_units=2, norm="BATCH"),
         (2, 1, 8, 8, 8),
@@ -257,6 +260,10 @@ def test_a_head_that_cant_be_found_says_what_was_tried_and_what_to_do() -> None:
     ):
         find_head(Strange())
     assert replace_head(Strange(), 2, head="conv").conv.out_channels == 2
+    for headless in (timm.create_model("test_resnet", num_classes=0), tv.resnet18()):
+        headless.fc = nn.Identity()
+        with pytest.raises(ValueError, match="output layer of ResNet is not there"):
+            find_head(headless)
     with pytest.raises(ValueError, match="output layer of ReLU was not found"):
         find_head(nn.ReLU())
     with pytest.raises(ValueError, match=r"head 'cnv' is not known; did you mean conv\?"):

@@ -92,10 +92,6 @@ REFUSED: dict[str, tuple[Build, Build]] = {
         torchvision.models.regnet_y_400mf,
         lambda: timm.create_model("regnety_004"),
     ),
-    "VGG, linear layers against convolutions": (
-        lambda: torchvision.models.VGG(torchvision.models.vgg.make_layers([8, "M"] * 5), num_classes=3),
-        lambda: timm.create_model("test_byobnet"),
-    ),
     "MobileNet V2 into V3": (torchvision.models.mobilenet_v2, torchvision.models.mobilenet_v3_small),
     "another depth": (lambda: timm.create_model("test_vit"), lambda: timm.create_model("test_vit", depth=2)),
 }

@@ -80,10 +80,9 @@ def test_a_network_for_photos_becomes_one_for_grey_volumes() -> None:
 
 
 INPUTS = {
-    "torchvision mobilenet_v2": (lambda: torchvision.models.mobilenet_v2(), (1, 3, 32, 32)),
     "timm test_vit": (lambda: timm.create_model("test_vit"), (1, 3, 160, 160)),
     "timm test_resnet": (lambda: timm.create_model("test_resnet"), (1, 3, 32, 32)),
-    "smp Unet": (lambda: smp.Unet("resnet18", encoder_weights=None), (1, 3, 32, 32)),
+    "smp Unet": (lambda: smp.Unet("timm-mobilenetv3_small_minimal_100", encoder_weights=None), (1, 3, 32, 32)),
     "MONAI UNet, whose shortcut takes the input too": (
         lambda: monai_nets.UNet(3, 3, 2, (4, 8), (2,), num_res_units=2),
         (1, 3, 8, 8, 8),

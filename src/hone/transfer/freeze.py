@@ -13,9 +13,10 @@ def apply_freeze(model: nn.Module, plan: FreezePlan, update: int = 0) -> frozens
     """Let what the plan names at ``update`` train, and freeze the rest wholly.
 
     Frozen parameters need no gradient and lose the one they have, so that no optimizer moves or decays them. In a
-    model in training mode, wholly frozen modules are put in eval mode: norm statistics, dropout and stochastic depth
-    rest too. A module without parameters of its own (dropout) goes with the layer after it. ``model.train()`` undoes
-    the modes, so apply the plan after each, and at each of the plan's boundaries.
+    model in training mode (all of it is put there first), wholly frozen modules are put in eval mode: norm
+    statistics, dropout and stochastic depth rest too. A module without parameters of its own (dropout) goes with the
+    layer after it. ``model.train()`` undoes the modes, so apply the plan after each, and at each of the plan's
+    boundaries.
 
     Args:
         model: any network, wrapped for distribution or compiled or not; changed in place.
@@ -46,6 +47,7 @@ def apply_freeze(model: nn.Module, plan: FreezePlan, update: int = 0) -> frozens
         if not trains:
             parameter.grad = None
     if model.training:
+        model.train()  # what rested in the stage before wakes
         _rest(model)
         if plan.norm == "frozen":
             for module in model.modules():

@@ -80,16 +80,22 @@ def find_head(
     model = unwrap(model)
     if head is not None:
         names = (head,) if isinstance(head, str) else tuple(head)
-        found = tuple(_named(model, name) for name in names)
-        _KNOWN[model] = tuple((each.name, each.fed) for each in found)
-        return found
+        named = tuple(_named(model, name) for name in names)
+        _KNOWN[model] = tuple((each.name, each.fed) for each in named)
+        return named
     modules = dict(model.named_modules())
     known = _KNOWN.get(model, ())
     if known and all(isinstance(modules.get(name), (*LAYERS, *NORMS)) for name, _ in known):
         return tuple(Head(name, modules[name], fed) for name, fed in known)
-    tried = [] if type(model).__module__.startswith("torch.nn") else [f"what {type(model).__name__} declares"]
+    tried: list[str] = []
     found = _declared(model)
-    if not found and (found := tuple(Head(*each) for each in trace_head(model, example, tried))):
+    if found == ():
+        raise ValueError(
+            f"the output layer of {type(model).__name__} is not there (num_classes=0, or taken out); "
+            "build the model with one, or name a layer with head="
+        )
+    if found is None:
+        found = tuple(Head(*each) for each in trace_head(model, example, tried))
         _KNOWN[model] = tuple((each.name, each.fed) for each in found)
     if not found:
         raise ValueError(
@@ -174,19 +180,20 @@ def _last_layers(model: nn.Module, names: Sequence[str]) -> tuple[Head, ...]:
     return tuple(head for head in found if head is not None)
 
 
-def _declared(model: nn.Module) -> tuple[Head, ...]:
-    """The heads that the model's library names, without running it."""
+def _declared(model: nn.Module) -> tuple[Head, ...] | None:
+    """The heads that the model's library names, without running it: empty if they are gone, None if it names none."""
     library = type(model).__module__
     config = getattr(model, "pretrained_cfg", None) or getattr(model, "default_cfg", None)
     if config is not None and hasattr(model, "get_classifier"):
         declared = config.get("classifier") if isinstance(config, dict) else getattr(config, "classifier", None)
         names = (declared,) if isinstance(declared, str) else tuple(declared or ())
-        return _last_layers(model, names)
+        return _last_layers(model, names) if names else None
+    children = dict(model.named_children())
     if library.startswith("torchvision.models") and ".detection" not in library and ".optical" not in library:
-        return _last_layers(model, _TORCHVISION)
+        return _last_layers(model, _TORCHVISION) if children.keys() & set(_TORCHVISION) else None
     if library.startswith("segmentation_models_pytorch"):
-        return _last_layers(model, _SMP)
-    return ()
+        return _last_layers(model, _SMP) if children.keys() & set(_SMP) else None
+    return None
 
 
 def _owners(model: nn.Module, name: str) -> Iterator[nn.Module]:

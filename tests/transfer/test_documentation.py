@@ -1,0 +1,16 @@
+"""The documentation's examples run."""
+
+from __future__ import annotations
+
+import doctest
+from pathlib import Path
+
+import pytest
+
+GUIDE = Path(__file__).resolve().parents[2] / "docs" / "transfer.md"
+
+
+def test_examples_of_the_guide() -> None:
+    pytest.importorskip("peft")
+    result = doctest.testfile(str(GUIDE), module_relative=False, optionflags=doctest.ELLIPSIS)
+    assert result.attempted > 20 and result.failed == 0
