@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from hone.precision import diagnose
 from hone.precision.compare import difference
+from hone.precision.judge import LEAST_COSINE
 from hone.precision.picture import draw_layers
 
 CASES = [
@@ -77,6 +78,16 @@ def test_digits_that_bf16_has_not_are_missed() -> None:
     assert not verdict.safe
     assert (verdict.fault.module, verdict.fault.what) == ("1.1", "rounding")
     assert verdict.keep_fp32 == ("1.1",)
+
+
+def test_a_model_that_magnifies_rounding_by_itself_is_no_fault() -> None:
+    """Normalisations over four values: float32 with rounded weights alone turns its gradients as far."""
+    torch.manual_seed(3)
+    layers = [layer for _ in range(12) for layer in (nn.Linear(16, 16, bias=False), nn.BatchNorm1d(16), nn.ReLU())]
+    model, batch = nn.Sequential(*layers, nn.Linear(16, 3)), (torch.randn(4, 16), torch.randint(0, 3, (4,)))
+    diagnosis = diagnose(model, batch, loss)
+    assert diagnosis["bf16"].grad_cosine < LEAST_COSINE  # or the case would show nothing
+    assert all(verdict.safe for verdict in diagnosis.verdicts), str(diagnosis)
 
 
 def test_an_operation_that_refuses_half_precision_is_named() -> None:

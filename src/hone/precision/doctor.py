@@ -94,8 +94,14 @@ class Patient:
 
     def verdict(self, kind: str, exact: Run) -> Verdict:
         """Try ``kind``; while it is not safe, with one more of the modules it names in float32."""
-        first = judge(kind, self.run(kind, exact), exact)
-        latest, kept = first, list[str]()
+        tried, control = self.run(kind, exact), None
+        first = judge(kind, tried, exact)
+        if not first.safe and math.isfinite(first.grad_cosine):
+            with self.rounded(HALF[kind]):
+                control = self.run(kind, exact, autocast=False)
+            first = judge(kind, tried, exact, control)
+        latest = first
+        kept: list[str] = []
         while not latest.safe and latest.fault is not None and len(kept) < MOST_KEPT:
             module = latest.fault.module
             if module in ("", LOSS, *kept):
@@ -103,12 +109,12 @@ class Patient:
             kept.append(module)
             hold = keep_fp32(self.model, *kept)
             try:
-                latest = judge(kind, self.run(kind, exact), exact)
+                latest = judge(kind, self.run(kind, exact), exact, control)
             finally:
                 hold.remove()
         return dataclasses.replace(first, keep_fp32=tuple(kept)) if kept and latest.safe else first
 
-    def run(self, kind: str | None, exact: Run | None) -> Run:
+    def run(self, kind: str | None, exact: Run | None, autocast: bool = True) -> Run:
         """Forward and backward once, in ``kind`` against ``exact``, or in float32 where both are None."""
         device = self.parameters[0].device
         run = Run(Trace(self.model, keep_all, keep_all))
@@ -120,7 +126,7 @@ class Patient:
                 lambda record, grad: against(known.get(record.key), "grad", grad, kind, run.scale),
             )
         torch.manual_seed(0)
-        with Autocast(device.type, None if kind is None else HALF[kind]), run.trace.watching():
+        with Autocast(device.type, HALF[kind] if kind is not None and autocast else None), run.trace.watching():
             try:
                 loss = self.loss(self.model(*self.inputs), self.target)
             except RuntimeError as error:
@@ -135,6 +141,25 @@ class Patient:
             if not math.isfinite(run.loss) or all(g is None or bool(g.isfinite().all()) for g in run.grads):
                 break
         return run
+
+    @contextmanager
+    def rounded(self, dtype: torch.dtype) -> Iterator[None]:
+        """Weights and inputs with as few digits as ``dtype`` has, in float32 and with its range."""
+        weights, inputs = list(self.model.parameters()), self.inputs
+        before = [weight.detach().clone() for weight in weights]
+        self.inputs = [
+            round_mantissa(x, dtype) if isinstance(x, Tensor) and x.is_floating_point() else x for x in inputs
+        ]
+        try:
+            with torch.no_grad():
+                for weight in weights:
+                    weight.copy_(round_mantissa(weight, dtype))
+            yield
+        finally:
+            self.inputs = inputs
+            with torch.no_grad():
+                for weight, value in zip(weights, before, strict=True):
+                    weight.copy_(value)
 
     @contextmanager
     def unchanged(self) -> Iterator[None]:
@@ -154,6 +179,18 @@ class Patient:
                 with torch.no_grad():
                     for buffer, value in buffers:
                         buffer.copy_(value)
+
+
+def round_mantissa(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """``tensor`` rounded to the digits of ``dtype``, whatever its size.
+
+    Example:
+        >>> round_mantissa(torch.tensor([1.001, 1e9]), torch.bfloat16)
+        tensor([1.0000e+00, 9.9824e+08])
+    """
+    mantissa, exponent = torch.frexp(tensor)
+    steps = 1.0 / torch.finfo(dtype).eps * 2
+    return torch.ldexp((mantissa * steps).round() / steps, exponent)
 
 
 def is_dropout(module: nn.Module) -> bool:

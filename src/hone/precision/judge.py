@@ -19,6 +19,9 @@ MOST_LOSS_ERROR, LEAST_COSINE = 0.05, 0.9
 NOISE = 1e-5
 #: Relative error of one result at which an operation, not the rounding gathered before it, is to blame.
 MOST_ERROR = 0.3
+#: A model may itself magnify rounding (a normalisation over four values). It may differ from float32 by so many times
+#: what float32 differs when its weights and inputs alone are rounded; a layer rounds its results about three times.
+CONTROL_FACTOR = 4.0
 
 
 @dataclasses.dataclass
@@ -53,20 +56,40 @@ def first_not_finite(trace: Trace) -> Fault:
     return Fault("", "parameters", "backward", "not finite", detail)
 
 
-def judge(kind: str, run: Run, exact: Run) -> Verdict:
-    """Whether the outcome of ``run`` is that of float32, and if not, the first operation to blame."""
+def judge(kind: str, run: Run, exact: Run, control: Run | None = None) -> Verdict:
+    """Whether the outcome of ``run`` is that of float32, and if not, the first operation to blame.
+
+    ``control`` is float32 with rounded weights and inputs: what it differs by as well is rounding alone.
+    """
     layers = tuple(layer_of(record) for record in run.trace.records)
     if run.error is not None:
-        return Verdict(kind, False, run.error, math.nan, math.nan, math.nan, run.scale, (), layers)
-    loss_error = abs(run.loss - exact.loss) / max(abs(exact.loss), 1e-12)
-    cosine = cosine_of(run.grads, exact.grads)
-    lost = first_lost(run.trace)
-    alike = loss_error <= MOST_LOSS_ERROR and cosine >= LEAST_COSINE
-    safe = alike and lost is None and not starved(run.grads, exact.grads)
-    fault = (
-        None if safe else (first_forward(run.trace) or first_overflowing(run.trace) or lost or first_rounded(run.trace))
+        return Verdict(kind, False, run.error, math.nan, math.nan, math.nan, run.scale, layers=layers)
+    loss_error, cosine = outcome(run, exact)
+    control_error, control_cosine = (0.0, 1.0) if control is None else outcome(control, exact)
+    alike = loss_error <= max(MOST_LOSS_ERROR, CONTROL_FACTOR * control_error)
+    alike &= cosine >= min(LEAST_COSINE, 1 - CONTROL_FACTOR * (1 - control_cosine))
+    lost, hungry = first_lost(run.trace), starved(run.grads, exact.grads)
+    fault = None
+    if not alike or lost is not None or hungry:
+        fault = first_forward(run.trace) or first_overflowing(run.trace) or lost or first_rounded(run.trace, control)
+        if fault is None and (hungry or control_cosine >= LEAST_COSINE):
+            fault = Fault("", "gradients", "backward", "rounding", "they differ, though no single operation stands out")
+    return Verdict(
+        kind,
+        fault is None,
+        fault,
+        run.loss,
+        loss_error,
+        cosine,
+        run.scale,
+        layers=layers,
+        rounding_cosine=control_cosine,
     )
-    return Verdict(kind, safe, fault, run.loss, loss_error, cosine, run.scale, (), layers)
+
+
+def outcome(run: Run, exact: Run) -> tuple[float, float]:
+    """The relative error of the loss, and the cosine between the gradients."""
+    return abs(run.loss - exact.loss) / max(abs(exact.loss), 1e-12), cosine_of(run.grads, exact.grads)
 
 
 def first_forward(trace: Trace) -> Fault | None:
@@ -104,21 +127,27 @@ def first_lost(trace: Trace) -> Fault | None:
     return None
 
 
-def first_rounded(trace: Trace) -> Fault | None:
-    """The first result that has lost its digits, though what it was made of had not."""
+def first_rounded(trace: Trace, control: Run | None) -> Fault | None:
+    """The first result, or else gradient, that has lost its digits where rounded weights alone would not lose them."""
+    known = {} if control is None else {record.key: record for record in control.trace.records}
+
+    def bad(record: Record, part: str) -> float | None:
+        found = getattr(record, part)
+        usual = getattr(known.get(record.key), part, None)
+        most = max(MOST_ERROR, CONTROL_FACTOR * usual.error if usual is not None else 0.0)
+        return found.error if found is not None and found.error > most else None
+
     for record in trace.records:
-        if record.value is not None and record.value.error > MOST_ERROR:
-            detail = f"relative error {record.value.error:.2g}: too few digits"
+        error = bad(record, "value")
+        if error is not None:
+            detail = f"relative error {error:.2g}: too few digits"
             return Fault(record.module, record.operation, "forward", "rounding", detail)
-    worst = max(
-        (i for i in trace.arrived if trace.records[i].grad is not None),
-        key=lambda i: trace.records[i].grad.error,
-        default=None,
-    )
-    if worst is None:
-        return None
-    detail = f"relative error {trace.records[worst].grad.error:.2g} of its input's gradient: too few digits"
-    return Fault(*culprit(trace, worst), "backward", "rounding", detail)
+    for index in trace.arrived:
+        error = bad(trace.records[index], "grad")
+        if error is not None:
+            detail = f"relative error {error:.2g} of its input's gradient: too few digits"
+            return Fault(*culprit(trace, index), "backward", "rounding", detail)
+    return None
 
 
 def culprit(trace: Trace, index: int) -> tuple[str, str]:

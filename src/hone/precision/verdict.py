@@ -69,6 +69,8 @@ class Verdict:
         scale: the loss scale at which the gradients are finite; 1 but in fp16.
         keep_fp32: with these modules in float32 the format was tried again, and is safe.
         layers: a row per operation, in the order of the forward pass.
+        rounding_cosine: as ``grad_cosine``, of float32 with rounded weights and inputs; measured where it matters, and
+            well below 1 where the model magnifies rounding by itself.
     """
 
     kind: str
@@ -80,12 +82,15 @@ class Verdict:
     scale: float
     keep_fp32: tuple[str, ...] = ()
     layers: tuple[Layer, ...] = ()
+    rounding_cosine: float = 1.0
 
     @property
     def summary(self) -> str:
         """One line."""
         if self.safe:
             figures = f"loss within {self.loss_error:.1e}, gradients cosine {self.grad_cosine:.4f}"
+            if self.rounding_cosine < 1:
+                figures += f" (float32 with rounded weights: {self.rounding_cosine:.4f})"
             scale = f", loss scale {self.scale:g}" if self.kind == "fp16" else ""
             return f"{self.kind} is safe: {figures}{scale}"
         advice = ""
