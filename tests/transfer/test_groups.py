@@ -13,7 +13,7 @@ import torchvision
 from timm.optim import param_groups_layer_decay, param_groups_weight_decay
 from torch import nn
 
-from hone.transfer import FreezePlan, apply_freeze, group_rows, layer_rows, parameter_groups
+from hone.transfer import FreezePlan, apply_freeze, find_head, group_rows, layer_rows, parameter_groups, replace_head
 
 tv = torchvision.models
 
@@ -67,6 +67,14 @@ def test_rows(name: str) -> None:
     assert sorted(inside) == sorted(key for key, _ in model.named_parameters())
     assert sum(row.size for row in rows) == sum(parameter.numel() for parameter in model.parameters())
     assert [row.is_head for row in rows] == [False] * (len(rows) - 1) + [True]
+
+
+def test_rows_follow_a_new_head() -> None:
+    model = tv.resnet18()
+    assert layer_rows(model)[-1].size == 513_000
+    assert layer_rows(replace_head(model, 5))[-1].size == 513 * 5
+    find_head(model, head="layer4.1.conv2")
+    assert layer_rows(model)[-1].name == "layer4.1.conv2"
 
 
 def by_parameter(model: nn.Module, groups: list[dict[str, object]], key: str) -> dict[str, float]:

@@ -176,6 +176,30 @@ def test_timms_own_record_of_its_classes_follows() -> None:
     assert model.num_classes == 6 and model.get_classifier().out_features == 6
 
 
+def test_what_was_tried_in_vain_is_not_tried_again_without_a_new_example() -> None:
+    class Odd(nn.Module):
+        """For images of 20 pixels only."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.calls = 0
+            self.layers = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(2 * 18 * 18, 4))
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.calls += 1
+            return self.layers(x)
+
+    model = Odd()
+    with pytest.raises(ValueError, match="was not found"):
+        find_head(model)
+    calls = model.calls
+    with pytest.raises(ValueError, match="was not found"):
+        find_head(model)
+    assert model.calls == calls
+    assert find_head(model, example=torch.zeros(1, 1, 20, 20))[0].name == "layers.2"
+    assert find_head(model)[0].name == "layers.2"
+
+
 def test_a_named_head_is_remembered() -> None:
     model = nn.Sequential(nn.Linear(4, 5), nn.Linear(5, 2))
     replace_head(model, 7, head="0")
@@ -270,6 +294,9 @@ def test_a_head_that_cant_be_found_says_what_was_tried_and_what_to_do() -> None:
         find_head(Strange(), head="cnv")
     with pytest.raises(ValueError, match="head must name a linear or convolution layer, got 'bn1"):
         replace_head(tv.resnet18(), 2, head="bn1")
+    normed = nn.Sequential(nn.Linear(4, 4), nn.utils.parametrizations.weight_norm(nn.Linear(4, 2)))
+    with pytest.raises(ValueError, match="head must hold its weight as a plain parameter"):
+        replace_head(normed, 3)
     grouped = nn.Sequential(nn.Conv2d(4, 4, 1, groups=2))
     with pytest.raises(ValueError, match="grouped"):
         replace_head(grouped, 6)

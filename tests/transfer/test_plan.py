@@ -109,6 +109,11 @@ def test_patterns_that_name_nothing(pattern: str) -> None:
         FreezePlan(pattern).select(ROWS)
 
 
+def test_a_plan_that_trains_nothing() -> None:
+    with pytest.raises(ValueError, match="must leave something to train at update 3, got FreezePlan"):
+        FreezePlan("all", stages={3: ["head", "!fc"]}).select(ROWS, 3)
+
+
 def test_a_head_that_is_not_there() -> None:
     for pattern in ("head", "last:1"):
         with pytest.raises(ValueError, match=r"needs the output layer.* find_head\(model, head="):

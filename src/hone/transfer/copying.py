@@ -100,11 +100,11 @@ class _Setting:
 
     def output(self, copied: Collection[str]) -> str:
         """The output layer in words, where it is new."""
-        if not self.heads or f"{self.heads[0].name}.weight" in copied:
+        head = next((head for head in self.heads if not head.fed), None)
+        if head is None or f"{head.name}.weight" in copied:
             return ""
-        layer = self.heads[0].layer
-        width = getattr(layer, "in_features", None) or getattr(layer, "in_channels", None) or out_width(layer)
-        return f"{width} -> {self.heads[0].width}"
+        width = getattr(head.layer, "in_features", None) or getattr(head.layer, "in_channels", None)
+        return f"{width or out_width(head.layer)} -> {head.width}"
 
 
 def _look_at(model: nn.Module, state: Mapping[str, Tensor], skip: Sequence[str]) -> _Setting:

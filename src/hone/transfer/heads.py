@@ -16,6 +16,8 @@ from hone.transfer.trace import trace_head
 
 #: Heads that somebody named or that took a forward to find: model -> (name, fed).
 _KNOWN: weakref.WeakKeyDictionary[nn.Module, tuple[tuple[str, bool], ...]] = weakref.WeakKeyDictionary()
+#: Models in which no head was found -> what was tried.
+_TRIED: weakref.WeakKeyDictionary[nn.Module, list[str]] = weakref.WeakKeyDictionary()
 #: LRASPP adds the outputs of two classifiers; the second is the last layer of "classifier".
 _TORCHVISION = (
     "fc",
@@ -87,22 +89,13 @@ def find_head(
     known = _KNOWN.get(model, ())
     if known and all(isinstance(modules.get(name), (*LAYERS, *NORMS)) for name, _ in known):
         return tuple(Head(name, modules[name], fed) for name, fed in known)
-    tried: list[str] = []
     found = _declared(model)
     if found == ():
         raise ValueError(
             f"the output layer of {type(model).__name__} is not there (num_classes=0, or taken out); "
             "build the model with one, or name a layer with head="
         )
-    if found is None:
-        found = tuple(Head(*each) for each in trace_head(model, example, tried))
-        _KNOWN[model] = tuple((each.name, each.fed) for each in found)
-    if not found:
-        raise ValueError(
-            f"the output layer of {type(model).__name__} was not found (tried: {'; '.join(tried[:4])}); "
-            "name it with head=, or give an input with example="
-        )
-    return found
+    return _traced(model, example) if found is None else found
 
 
 def replace_head(
@@ -142,6 +135,8 @@ def replace_head(
     for each in heads:
         if getattr(each.layer, "groups", 1) != 1:
             raise checks.invalid("head", "not be a grouped convolution", each.name)
+        if "weight" not in each.layer._parameters and not isinstance(each.layer, NORMS):
+            raise checks.invalid("head", "hold its weight as a plain parameter (no weight norm, no adapter)", each.name)
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(seed)
@@ -152,6 +147,20 @@ def replace_head(
                 if getattr(owner, "num_classes", None) == old:
                     owner.num_classes = num_classes  # type: ignore[assignment]
     return model
+
+
+def _traced(model: nn.Module, example: Tensor | None) -> tuple[Head, ...]:
+    """The heads that a forward shows; what was tried in vain is not tried again without a new example."""
+    tried: list[str] = [] if example is not None else _TRIED.get(model, [])
+    found = () if tried else tuple(Head(*each) for each in trace_head(model, example, tried))
+    if not found:
+        _TRIED[model] = tried
+        raise ValueError(
+            f"the output layer of {type(model).__name__} was not found (tried: {'; '.join(tried[:4])}); "
+            "name it with head=, or give an input with example="
+        )
+    _KNOWN[model] = tuple((each.name, each.fed) for each in found)
+    return found
 
 
 def _named(model: nn.Module, name: str) -> Head:
@@ -184,10 +193,13 @@ def _declared(model: nn.Module) -> tuple[Head, ...] | None:
     """The heads that the model's library names, without running it: empty if they are gone, None if it names none."""
     library = type(model).__module__
     config = getattr(model, "pretrained_cfg", None) or getattr(model, "default_cfg", None)
-    if config is not None and hasattr(model, "get_classifier"):
+    if callable(classifier := getattr(model, "get_classifier", None)):
         declared = config.get("classifier") if isinstance(config, dict) else getattr(config, "classifier", None)
         names = (declared,) if isinstance(declared, str) else tuple(declared or ())
-        return _last_layers(model, names) if names else None
+        if not names:  # built without timm's factory
+            layers = classifier() if isinstance(classifier(), tuple) else (classifier(),)
+            names = tuple(name for name, module in model.named_modules() if any(module is layer for layer in layers))
+        return _last_layers(model, names)
     children = dict(model.named_children())
     if library.startswith("torchvision.models") and ".detection" not in library and ".optical" not in library:
         return _last_layers(model, _TORCHVISION) if children.keys() & set(_TORCHVISION) else None

@@ -1,7 +1,7 @@
 """Which tensor of a source becomes which tensor of a model: by name, else by order and shape.
 
-By name: after a common prefix is taken off one side or the other (``backbone.``, ``encoder.``), as many names as can
-    be are equal.
+By name: after a common prefix (``backbone.``, ``encoder.``) is taken off one side or the other, as many names as can be
+are equal.
 
 By order and shape, for the same architecture under another library's names: tensors are counted off within each pair
 of (role, shape), role being weight, bias or a running statistic, so the k-th 3x3 convolution of 64 channels becomes

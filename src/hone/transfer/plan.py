@@ -98,7 +98,7 @@ class FreezePlan:
             norms: the parameters of normalisation layers, for the pattern ``"norm"``.
 
         Raises:
-            ValueError: a pattern matches nothing, or counts more rows than there are.
+            ValueError: a pattern matches nothing or counts more rows than there are, or nothing would train.
 
         Example:
             >>> rows = [LayerRow("stem", 0, ("stem.weight",)), LayerRow("fc", 1, ("fc.weight",), is_head=True)]
@@ -111,6 +111,8 @@ class FreezePlan:
                 chosen -= set(_one(pattern[1:], rows, norms))
             else:
                 chosen |= set(_one(pattern, rows, norms))
+        if not chosen:
+            raise checks.invalid("the freeze plan", f"leave something to train at update {update}", self)
         return frozenset(chosen)
 
 

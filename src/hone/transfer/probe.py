@@ -20,9 +20,7 @@ _FOLDS = 5
 _SEARCHED_BELOW = 4_000_000
 
 
-def head_features(
-    model: nn.Module, batches: Iterable[tuple[Tensor, Tensor, Any]]
-) -> tuple[Tensor, Tensor]:
+def head_features(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor, Any]]) -> tuple[Tensor, Tensor]:
     """What reaches the output layer, for every sample, without gradients.
 
     Args:
@@ -41,7 +39,7 @@ def head_features(
         >>> features.shape
         torch.Size([5, 8])
     """
-    layer = find_head(model)[0].module
+    layer = find_head(model)[0].layer
     if not isinstance(layer, nn.Linear):
         raise checks.invalid("the output layer", "be a linear layer for a probe", type(layer).__name__)
     seen: list[Tensor] = []

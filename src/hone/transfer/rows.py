@@ -1,14 +1,14 @@
 """A model as a column of layers: the rows that ``hone groups`` prints, ``last:N`` counts and layer-wise rates follow.
 
-A row is a block: a residual block, a transformer block, or a layer that stands by itself. Models, and stages that
-    hold a sequence of blocks, are opened; blocks are not. What holds only vectors (norms, tokens, scales) belongs to
-    the row before it, at the start of the model to the first row. The output layer is a row of its own, the last.
+A row is a block: a residual block, a transformer block, or a layer that stands by itself. Models, and stages that hold
+a sequence of blocks, are opened; blocks are not. What holds only vectors (norms, tokens, scales) belongs to the row
+before it, at the start of the model to the first row. The output layer is a row of its own, the last.
 """
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import nn
@@ -17,7 +17,9 @@ from hone.transfer.heads import find_head
 from hone.transfer.layers import unwrap
 
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
-_CACHE: weakref.WeakKeyDictionary[nn.Module, tuple[tuple[str, ...], tuple[LayerRow, ...]]] = weakref.WeakKeyDictionary()
+_Key = tuple[tuple[str, ...], tuple[tuple[str, int], ...]]
+#: The rows of a model last asked for, which hold while its heads, parameters and their sizes do.
+_CACHE: weakref.WeakKeyDictionary[nn.Module, tuple[_Key, tuple[LayerRow, ...]]] = weakref.WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -54,21 +56,20 @@ def layer_rows(model: nn.Module) -> tuple[LayerRow, ...]:
         ['layer4.0', 'layer4.1', 'fc']
     """
     model = unwrap(model)
-    names = tuple(name for name, _ in model.named_parameters())
-    cached = _CACHE.get(model)
-    if cached is not None and cached[0] == names:
-        return cached[1]
-    rows = _build(model)
-    _CACHE[model] = (names, rows)
-    return rows
-
-
-def _build(model: nn.Module) -> tuple[LayerRow, ...]:
     try:
-        heads = [head.name for head in find_head(model)]
+        heads = tuple(head.name for head in find_head(model))
     except ValueError:
-        heads = []
+        heads = ()
     sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
+    key = (heads, tuple(sizes.items()))
+    cached = _CACHE.get(model)
+    if cached is None or cached[0] != key:
+        cached = (key, _build(model, heads, sizes))
+        _CACHE[model] = cached
+    return cached[1]
+
+
+def _build(model: nn.Module, heads: Sequence[str], sizes: Mapping[str, int]) -> tuple[LayerRow, ...]:
     of_head = [name for name in sizes if any(name.startswith(head + ".") for head in heads)]
     matrices = {name for name, p in model.named_parameters() if _is_matrix(p.shape) and name not in of_head}
     grouped: list[tuple[str, list[str]]] = []
@@ -122,10 +123,8 @@ def _is_opened(module: nn.Module) -> bool:
     parts = [child for child in module.children() if _matrices(child)]
     if len(parts) > 1 and len({type(part) for part in parts}) == 1 and _is_block(parts[0]):
         return True  # a stage whose blocks are children by name, as in RegNet
-    share = (
-        0.5 if len(parts) == 1 else 0.51
-    )  # a wrapper around one sequence (a skip connection of a U-Net) opens sooner
-    return any(_blocks(child) >= share for child in parts if isinstance(child, _CONTAINERS))
+    least = 0.5 if len(parts) == 1 else 0.51  # a wrapper of one sequence (a U-Net's skip connection) opens sooner
+    return any(_blocks(child) >= least for child in parts if isinstance(child, _CONTAINERS))
 
 
 def _blocks(container: nn.Module) -> float:

@@ -1,5 +1,4 @@
-"""Finding the first and last layers of any network: walk back from the output through the autograd graph of one fake
-forward.
+"""The first and last layers of any network, by walking back through the autograd graph of one fake forward.
 
 A hook notes the graph node that each layer's output hangs on. From the model's output the graph is walked backwards;
 the first layers met on each path are the ones that give it. Tensors are fake (shapes without data), so any size costs
