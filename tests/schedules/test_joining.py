@@ -10,6 +10,7 @@ import torch
 from torch.optim import lr_scheduler as theirs
 
 from hone.schedules import (
+    BiTHyperRuleLR,
     CosineAnnealingLR,
     CyclicLR,
     ExponentialLR,
@@ -76,6 +77,16 @@ def test_three_thirds_are_a_whole(total: int) -> None:
     assert sorted(seen) == seen and all(abs(seen.count(float(place)) - total / 3) <= 1 for place in range(3))
 
 
+def test_a_warm_up_keeps_its_own_length_between_milestones() -> None:
+    joined = SequentialLR([warmup(2, start_factor=0), HALF], [4])
+    assert factors(joined, 6) == [0.0, 0.25, 0.5, 0.5, 0.5, 0.5]
+
+
+def test_a_rule_with_a_length_of_its_own_is_still_an_open_part() -> None:
+    rule = BiTHyperRuleLR(2_000)
+    assert factors(warmup(3) >> rule, 503)[3:] == factors(rule, 500)
+
+
 def test_joining_is_flat_and_takes_functions() -> None:
     joined = warmup(2) >> (HALF.lasting(updates=3) >> (lambda update: 0.1))
     assert isinstance(joined, Joined) and len(joined.parts) == 3
@@ -120,6 +131,7 @@ def test_a_plateau_after_a_warm_up_reads_only_when_it_is_its_turn() -> None:
         (lambda: warmup(2, start_factor=-1), "start_factor must be a finite number at least 0"),
         (lambda: HALF >> HALF, "only one may have no length, got LambdaLR, LambdaLR"),
         (lambda: HALF.lasting(updates=3) >> HALF.lasting(updates=4), "add up to the run's 20 updates, got 7"),
+        (lambda: HALF.lasting(updates=4), "a part by itself must last the run's 20 updates, got 4; join it"),
         (lambda: HALF.lasting(updates=20) >> HALF, "leave part of the run's 20 updates, got 20"),
         (lambda: HALF.lasting(share=0.001) >> HALF, "each part must last at least one"),
         (lambda: SequentialLR([HALF, HALF], [20]), "milestones must lie within the run's 20 updates"),

@@ -12,7 +12,7 @@ from hone.checks import integer, invalid, one_of
 
 from .bound import Bound, Curve, Horizon, Interval, Schedule, Values, bind_part, bound_to, is_lr, name_of, with_readers
 from .own import as_schedule
-from .parts import Warmup
+from .parts import Part, Warmup
 from .steps import ordered_steps
 
 
@@ -42,7 +42,7 @@ class Joined(Schedule):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "parts", tuple(as_schedule(part) for part in self.parts))
-        open_parts = [part for part in self.parts if not hasattr(part, "length")]
+        open_parts = [part for part in self.parts if not isinstance(part, (Part, Warmup))]
         if len(open_parts) > 1:
             names = ", ".join(type(part).__name__ for part in open_parts)
             raise ValueError(
@@ -51,12 +51,12 @@ class Joined(Schedule):
             )
 
     def curve(self, run: Horizon) -> Curve:
-        ends = self._ends(run)
-        return join_curves(self.parts, ends[:-1], run)
+        schedules = [part.schedule if isinstance(part, Part) else part for part in self.parts]
+        return join_curves(schedules, self._ends(run)[:-1], run)
 
     def _ends(self, run: Horizon) -> list[int]:
         """The update before which each part ends; lengths are added before they are rounded, so thirds make a whole."""
-        lengths = [part.length(run) if hasattr(part, "length") else None for part in self.parts]
+        lengths = [part.length(run) if isinstance(part, (Part, Warmup)) else None for part in self.parts]
         said = sum(length for length in lengths if length is not None)
         left = run.total_updates - said
         if None in lengths and left < 1:
@@ -176,7 +176,8 @@ def join_curves(parts: Sequence[Any], starts: Sequence[int], run: Horizon) -> Cu
     for part, begin, end in reversed(list(zip(parts, begins, ends, strict=True))):
         if isinstance(part, Warmup):  # it leads to where the next one begins, so the next one is bound first
             first = stretches[0](0) if stretches else {"lr": 1.0}
-            stretches.insert(0, part.towards(end - begin, first))
+            updates = min(end - begin, max(1, round(part.length(run))))
+            stretches.insert(0, part.towards(updates, first))
         else:
             stretches.insert(0, bind_part(part, run.part(end - begin)))
     held = _held(stretches, begins, ends)

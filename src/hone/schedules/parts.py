@@ -46,6 +46,10 @@ class Part(Schedule):
         return length_in(run, self.updates, self.epochs, self.share)
 
     def curve(self, run: Horizon) -> Curve:
+        length = round(self.length(run))
+        if length != run.total_updates:
+            hint = "join it to what else there is: a >> b"
+            raise invalid("a part by itself", f"last the run's {run.total_updates} updates", length, hint)
         return bind_part(self.schedule, run).values
 
 
