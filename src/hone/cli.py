@@ -16,8 +16,14 @@ from hone import __version__, checks
 VERBS = {
     "demo": "pretrain on digits 0-4, transfer to 5-9: the four steps, in under a minute",
     "fit": "fine-tune a pretrained model on your own photos",
+    "lr": "draw every group's learning rate before the run; --find tries rates out",
+    "groups": "show a model's layers, what trains, and the rate of each",
+    "transfer": "account for every tensor of a weights file, without training",
+    "doctor": "find out which half-precision formats are safe for your model and photos",
+    "plan": "measure which precision, layout and batch train fastest here",
     "evaluate": "measure a run's best weights on other data",
     "predict": "name what is on photos, with a run's best weights",
+    "compare": "show runs side by side, the best first",
 }
 
 _HELP = """\

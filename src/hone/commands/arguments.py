@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -52,59 +52,77 @@ class Parser(argparse.ArgumentParser):
 
 
 def recipe_from_arguments(
+    words: Sequence[str], verb: str, what: str, extra: Sequence[tuple[str, dict[str, Any]]] = ()
+) -> tuple[Recipe | None, argparse.Namespace]:
+    """Read ``DATA [options]`` as a recipe; the arguments are those of :func:`values_from_arguments`.
+
+    Returns:
+        The recipe (None where no data was given), and everything that was read.
+
+    Raises:
+        ValueError: as :func:`values_from_arguments`, or a value that breaks its rule.
+        SystemExit: after ``--help``.
+    """
+    values, found = values_from_arguments(words, verb, what, extra)
+    return (recipe_from(values) if values.get("data") is not None else None), found
+
+
+def values_from_arguments(
     words: Sequence[str],
     verb: str,
     what: str,
     extra: Sequence[tuple[str, dict[str, Any]]] = (),
     *,
     word: str = "data",
-    needs_data: bool = True,
-) -> tuple[Recipe | None, argparse.Namespace]:
-    """Read ``DATA [options]``; ``--config FILE`` is read first, and what stands on the command line goes before it.
+) -> tuple[dict[str, Any], argparse.Namespace]:
+    """Read the recipe's options; ``--config FILE`` is read first, and what stands on the command line goes before it.
 
     Args:
         words: the command line after the verb.
         verb: for the usage line.
         what: the verb does, in a sentence.
-        extra: further options, as arguments of ``add_argument``.
+        extra: further options, as arguments of ``add_argument``; one that the recipe has too is the verb's own.
         word: the field that stands without an option's name before it: ``data``, or ``model`` for a verb that reads no
-            data and has no such field.
-        needs_data: whether there is no recipe without data; else its ``data`` is then empty.
+            data and so has no such field.
 
     Returns:
-        The recipe (None where data is needed and was not given), and everything that was read.
+        The values that were stated, by field, and everything that was read.
 
     Raises:
         ValueError: an unknown option (the nearest are named), or a value of another type.
         SystemExit: after ``--help``.
     """
     plain, dotted = apart(words)
+    own = {option for option, _ in extra}
     parser = Parser(verb, _DESCRIPTION.format(what=what))
-    _add_recipe(parser, word)
+    _add_recipe(parser, word, own)
     for option, settings in extra:
         parser.add_argument(option, **settings)
     found = parser.parse_args(plain)
     values: dict[str, Any] = dict(read_recipe(Path(found.config))) if found.config else {}
-    stated = {name: value for name, value in vars(found).items() if name in option_names() and value is not None}
-    values |= stated
+    fields = [name for name in option_names() if _option(name) not in own]
+    values |= {name: value for name, value in vars(found).items() if name in fields and value is not None}
     for name, options in dotted.items():
         component = Component.of(name, values.get(name))
         values[name] = Component(options.pop("name", component.name), {**component.options, **options})
-    if word != "data" or not needs_data:
-        values.setdefault("data", "")
-    return (recipe_from(values) if values.get("data") is not None else None), found
+    return values, found
 
 
-def _add_recipe(parser: argparse.ArgumentParser, word: str) -> None:
+def _option(name: str) -> str:
+    """How a field is spelled on the command line."""
+    return f"--{_SPELLED.get(name, name).replace('_', '-')}"
+
+
+def _add_recipe(parser: argparse.ArgumentParser, word: str, own: Collection[str]) -> None:
     told = {p.arg_name: p.description for p in docstring_parser.parse(Recipe.__doc__ or "").params}
     hints = typing.get_type_hints(Recipe)
     for field in dataclasses.fields(Recipe):
         words = f"{told[field.name]}{_default(field)}".replace("%", "%%")
-        option = f"--{_SPELLED.get(field.name, field.name).replace('_', '-')}"
+        option = _option(field.name)
         if field.name == word:
             parser.add_argument(word, nargs="?", metavar=word.upper(), help=words)
             continue
-        if field.name == "data":
+        if field.name == "data" or option in own:
             continue
         settings: dict[str, Any] = {"dest": field.name, "default": None, "help": words}
         parser.add_argument(option, **settings, **_reading(hints[field.name]))
