@@ -152,8 +152,9 @@ def built(build: Callable[[], nn.Module]) -> nn.Module:
 
 def prove_heads(only: str) -> int:
     failed, total, start = [], 0, time.perf_counter()
-    for cases in (torchvision_cases, timm_cases):
-        for name, build, shape in cases():
+    libraries = {"torchvision": torchvision_cases, "timm": timm_cases}
+    for library in (name for name in libraries if only.split(" ")[0] in (name, "")):
+        for name, build, shape in libraries[library]():
             if only not in name:
                 continue
             total += 1
@@ -252,7 +253,7 @@ def measure_apply(rounds: int) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=["heads", "trunk", "apply"])
-    parser.add_argument("--only", default="", help="part of a model's name (heads)")
+    parser.add_argument("--only", default="", help="the library, or library and part of a model's name (heads)")
     parser.add_argument("--rounds", type=int, default=60)
     options = parser.parse_args()
     print(f"torch {torch.__version__}, timm {timm.__version__}, torchvision {torchvision.__version__}")
