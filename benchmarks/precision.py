@@ -72,22 +72,23 @@ def step() -> None:
         print(f"{name}: bare {quartiles([a for a, _ in rounds])} us, ours adds {quartiles(extra)} us")
 
 
-def doctor() -> None:
+def doctor(names: list[str]) -> None:
     """Every fault behind every layer of every network, and the networks as they are."""
     torch.set_num_threads(1)
     sys.path.insert(0, str(ROOT / "tests" / "precision"))
     from faulty import ARCHITECTURES, FAULTS, healthy, infect, loss, places
 
+    names = names or list(ARCHITECTURES)
     alarms = [
         (name, seed, verdict.summary)
-        for name in ARCHITECTURES
+        for name in names
         for seed in range(5)
         for verdict in diagnose(*healthy(name, seed), loss).verdicts
         if not verdict.safe
     ]
-    print(f"healthy: {len(ARCHITECTURES) * 5} diagnoses of fp32, bf16 and fp16, {len(alarms)} false alarms")
+    print(f"healthy: {len(names) * 5} diagnoses of fp32, bf16 and fp16, {len(alarms)} false alarms")
     missed, count, start = [], 0, time.perf_counter()
-    for name in ARCHITECTURES:
+    for name in names:
         for place in places(healthy(name)[0]):
             for fault in FAULTS:
                 model, batch = healthy(name, seed=count)
@@ -255,6 +256,7 @@ def speed(names: list[str], steps: int, rounds: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["step", "doctor", "parity", "speed", "one"])
+    parser.add_argument("--networks", nargs="+", default=[], help="of the doctor; all ten by default")
     parser.add_argument("--models", nargs="+", default=["mobilenet_v2", "resnet18", "vit_tiny", "unet3d", "r3d_18"])
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=2)
@@ -265,9 +267,13 @@ def main() -> None:
         one(args.models[0], Plan(kind=args.kind, channels_last=args.channels_last), args.steps)
         return
     print(machine(), flush=True)
-    {"step": step, "doctor": doctor, "parity": parity, "speed": lambda: speed(args.models, args.steps, args.rounds)}[
-        args.what
-    ]()
+    tasks: dict[str, Callable[[], None]] = {
+        "step": step,
+        "doctor": lambda: doctor(args.networks),
+        "parity": parity,
+        "speed": lambda: speed(args.models, args.steps, args.rounds),
+    }
+    tasks[args.what]()
 
 
 if __name__ == "__main__":

@@ -238,6 +238,11 @@ def step_before_backward() -> None:
     Precision("fp16", "cpu").step(torch.optim.SGD(model.parameters(), lr=0.1))
 
 
+def scale_twice() -> None:
+    other = torch.amp.GradScaler("cpu")
+    Precision("fp16", "cpu").backward(other.scale(network()(batch(0)[0]).sum()))
+
+
 def save_between() -> None:
     precision = Precision("fp16", "cpu")
     precision.backward(network()(batch(0)[0]).sum())
@@ -258,6 +263,7 @@ def save_between() -> None:
         (half_model, TypeError, "parameters must be float32"),
         (step_before_backward, RuntimeError, "one scaler only"),
         (save_between, RuntimeError, "between backward and step"),
+        (scale_twice, ValueError, "loss must be scaled once"),
     ],
 )
 def test_mistakes_are_told_in_one_line(mistake: object, error: type[Exception], words: str) -> None:
@@ -273,3 +279,11 @@ def test_a_max_norm_that_would_stop_training_is_refused(max_norm: float) -> None
     model(batch(0)[0]).sum().backward()
     with pytest.raises(ValueError, match="max_norm must be above 0"):
         Precision("fp32", "cpu").step(optimizer, max_norm=max_norm)
+
+
+def test_a_loss_weighted_by_a_tensor_is_not_taken_for_a_scaled_one() -> None:
+    other = torch.amp.GradScaler("cpu")
+    other.scale(torch.ones(()))
+    precision = Precision("fp16", "cpu")
+    precision.backward(network()(batch(0)[0]).sum() * torch.tensor(65536.0) * 1e-9)
+    precision.backward(network()(batch(0)[0]).sum() * torch.tensor(0.5))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,6 +32,18 @@ class ScaleCollapseError(RuntimeError):
         )
         self.skips_in_a_row = skips_in_a_row
         self.scale = scale
+
+
+def scaled_by_another(loss: Tensor) -> bool:
+    """Whether ``loss`` came out of ``scale`` of some other ``GradScaler`` that is alive.
+
+    Such a loss is a product with a scalar; only where that holds are the living objects searched for its owner.
+    """
+    factor = getattr(loss.grad_fn, "_saved_other", None)
+    if not isinstance(factor, Tensor) or factor.ndim or factor.dtype != torch.float32:
+        return False
+    scales = (scaler._scale for scaler in gc.get_objects() if isinstance(scaler, torch.amp.GradScaler))
+    return any(scale is not None and scale.data_ptr() == factor.data_ptr() for scale in scales)
 
 
 class JointStep:

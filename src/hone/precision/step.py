@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 from weakref import WeakSet
@@ -13,8 +12,16 @@ from torch.optim import Optimizer
 
 from hone.checks import invalid, number
 from hone.precision.autocast import Autocast
+from hone.precision.clipping import clip_together, refuse_half_parameters
 from hone.precision.device import resolve_kind, set_fp32_multiplication
-from hone.precision.scaling import LEAST_SCALE, MOST_SKIPS_IN_A_ROW, JointStep, Overflow, ScaleCollapseError
+from hone.precision.scaling import (
+    LEAST_SCALE,
+    MOST_SKIPS_IN_A_ROW,
+    JointStep,
+    Overflow,
+    ScaleCollapseError,
+    scaled_by_another,
+)
 
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -119,7 +126,7 @@ class Precision:
 
         Raises:
             TypeError: the loss is half precision, which holds too few digits for it.
-            ValueError: the loss is not a scalar.
+            ValueError: the loss is not a scalar, or another scaler has scaled it already.
         """
         if loss.dtype in (torch.float16, torch.bfloat16):
             raise TypeError(
@@ -131,6 +138,8 @@ class Precision:
         if self._scaler is None:
             loss.backward()  # type: ignore[no-untyped-call]
         else:
+            if not self._attempted and not self._scaled_losses and scaled_by_another(loss):
+                raise invalid("loss", "be scaled once", "one from another GradScaler", "give backward the loss itself")
             self._scaled_losses += 1
             self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
 
@@ -262,32 +271,3 @@ class Precision:
 
     def __repr__(self) -> str:
         return f"Precision({self.kind!r}, device={str(self.device)!r})"
-
-
-def refuse_half_parameters(optimizer: Optimizer) -> None:
-    """Raise where a parameter that trains is half precision."""
-    for group in optimizer.param_groups:
-        for parameter in group["params"]:
-            if parameter.requires_grad and parameter.dtype in (torch.float16, torch.bfloat16):
-                raise TypeError(
-                    f"parameters must be float32 where they are trained, got {parameter.dtype}: small updates vanish "
-                    "in half precision; call model.float() and let autocast choose the half"
-                )
-
-
-def clip_together(optimizers: Sequence[Optimizer], max_norm: float) -> Tensor:
-    """Scale all gradients of all optimizers down to the joint norm ``max_norm``, and return the norm before."""
-    if not max_norm > 0:
-        raise invalid("max_norm", "be above 0", max_norm, "leave it out to train without clipping")
-    grads = [
-        p.grad
-        for optimizer in optimizers
-        for group in optimizer.param_groups
-        for p in group["params"]
-        if p.grad is not None
-    ]
-    norm = torch.nn.utils.get_total_norm(grads)
-    if not math.isinf(max_norm):
-        params = [p for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]]
-        torch.nn.utils.clip_grads_with_norm_(params, max_norm, norm)
-    return norm

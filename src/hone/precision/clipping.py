@@ -1,0 +1,41 @@
+"""What is done to several optimizers together: their gradients clipped to one norm, their parameters looked at."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from hone.checks import invalid
+
+
+def refuse_half_parameters(optimizer: Optimizer) -> None:
+    """Raise where a parameter that trains is half precision."""
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            if parameter.requires_grad and parameter.dtype in (torch.float16, torch.bfloat16):
+                raise TypeError(
+                    f"parameters must be float32 where they are trained, got {parameter.dtype}: small updates vanish "
+                    "in half precision; call model.float() and let autocast choose the half"
+                )
+
+
+def clip_together(optimizers: Sequence[Optimizer], max_norm: float) -> Tensor:
+    """Scale all gradients of all optimizers down to the joint norm ``max_norm``, and return the norm before."""
+    if not max_norm > 0:
+        raise invalid("max_norm", "be above 0", max_norm, "leave it out to train without clipping")
+    grads = [
+        p.grad
+        for optimizer in optimizers
+        for group in optimizer.param_groups
+        for p in group["params"]
+        if p.grad is not None
+    ]
+    norm = torch.nn.utils.get_total_norm(grads)
+    if not math.isinf(max_norm):
+        params = [p for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]]
+        torch.nn.utils.clip_grads_with_norm_(params, max_norm, norm)
+    return norm
