@@ -112,7 +112,7 @@ class Diagnosis:
     verdicts: tuple[Verdict, ...]
 
     def __getitem__(self, kind: str) -> Verdict:
-        return next(verdict for verdict in self.verdicts if verdict.kind == kind)
+        return {verdict.kind: verdict for verdict in self.verdicts}[kind]
 
     @property
     def recommended(self) -> str:
