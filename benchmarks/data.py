@@ -62,18 +62,18 @@ def one_start(folder: Path, batches: int, workers: int) -> dict[str, Any]:
     from hone.data import Preprocessing, TrainBatches, read_examples
 
     torch.set_num_threads(1)
-    imported = time.perf_counter()
+    imported, imported_cpu = time.perf_counter(), time.process_time()
     splits = read_examples(folder)
     read = time.perf_counter()
     train = TrainBatches(splits.train, Preprocessing(image_size=56), batch_size=BATCH, workers=workers, cache="1GB")
     source = train.batches()
     next(source)
-    first = time.perf_counter()
+    first, first_cpu = time.perf_counter(), time.process_time()
     memory = []
     for place, _ in enumerate(source):
-        if place % (batches // 8) == 0:
+        if place % max(1, batches // 8) == 0:
             memory.append(private_megabytes([os.getpid(), *(p.pid or 0 for p in multiprocessing.active_children())]))
-        if place == batches:
+        if place >= batches:
             break
     source.close()
     return {
@@ -82,6 +82,7 @@ def one_start(folder: Path, batches: int, workers: int) -> dict[str, Any]:
         "read": read - imported,
         "first_batch": first - read,
         "start": first - imported,
+        "start_cpu": first_cpu - imported_cpu,
         "memory_mb": [round(value) for value in memory],
     }
 

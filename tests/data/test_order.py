@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -51,14 +53,30 @@ def test_seeds_and_epochs_differ() -> None:
     assert len({tuple(order.tolist()) for order in orders}) == 9
 
 
-def test_every_sample_at_every_place_equally_often() -> None:
-    order = Order(10, batch_size=10, seed=5)
+def places_are_uniform(draw: Callable[[int], np.ndarray]) -> bool:
+    """Whether 2000 epochs of 10 samples put every sample at every place equally often, within five deviations."""
     counts = np.zeros((10, 10))
     for epoch in range(2000):
-        counts[np.arange(10), order(epoch)] += 1
-    # Each cell is binomial(2000, 1/10): standard deviation 13.4; the chi-square of the table has 81 degrees of freedom.
+        counts[np.arange(10), draw(epoch)] += 1
+    # Rows and columns of the table have fixed sums: 81 degrees of freedom.
     chi_square = ((counts - 200) ** 2 / 200).sum()
-    assert 81 - 5 * np.sqrt(2 * 81) < chi_square < 81 + 5 * np.sqrt(2 * 81)
+    return bool(abs(chi_square - 81) < 5 * np.sqrt(2 * 81))
+
+
+def test_every_sample_at_every_place_equally_often() -> None:
+    assert places_are_uniform(Order(10, batch_size=10, seed=5))
+
+
+def test_the_law_of_places_sees_a_bad_shuffle() -> None:
+    def swaps_that_favour(epoch: int) -> np.ndarray:
+        # The well-known mistake: each place is swapped with any place, not with one not yet settled.
+        generator, row = np.random.default_rng(epoch), np.arange(10)
+        for place in range(10):
+            other = generator.integers(10)
+            row[[place, other]] = row[[other, place]]
+        return row
+
+    assert not places_are_uniform(swaps_that_favour)
 
 
 @pytest.mark.parametrize("epoch", [0, 3])
