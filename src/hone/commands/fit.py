@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hone.commands.arguments import recipe_from_arguments
+from hone.commands.arguments import values_from_arguments
 from hone.commands.console import Bar, duration, say
 from hone.recipe.build import Job, build_job
 from hone.recipe.folder import Run, is_started, open_run
 from hone.recipe.notes import notes
 from hone.recipe.run import carry_out
-from hone.recipe.schema import COMPONENTS, Recipe, recipe_from
+from hone.recipe.schema import ANYTIME, COMPONENTS, Recipe, recipe_from
+from hone.recipe.trial import check_fits
 from hone.report import Result
 from hone.training import StopSignal, World, join_world
 
@@ -24,19 +25,12 @@ _RESUME = ("--resume", {"metavar": "RUN", "help": "go on with this run; DATA is 
 
 def main(words: Sequence[str]) -> int:
     """Run ``hone fit WORDS``; 128 and the signal's number where one ended it early, as a shell counts."""
-    recipe, found = recipe_from_arguments(words, "fit", _WHAT, [_RESUME])
-    if found.resume is not None:
-        if len(words) > 1 + ("--resume" in words):
-            raise ValueError(
-                f"resume goes on with a run as it was started and takes no other option, got {' '.join(words)}"
-            )
-        _, interruption = fit(open_run(found.resume).recipe, open_run(found.resume))
-    elif recipe is not None:
-        _, interruption = fit(recipe)
+    values, found = values_from_arguments(words, "fit", _WHAT, [_RESUME])
+    if found.resume is None:
+        _, interruption = fit(recipe_from(values))
     else:
-        raise ValueError(
-            "DATA must be given: a folder of train/CLASS and val/CLASS, a folder of CLASS, or a CSV of path,label"
-        )
+        run = open_run(found.resume)
+        _, interruption = fit(_resumed(run, values, ANYTIME), run)
     return 128 + interruption if interruption else 0
 
 
@@ -64,12 +58,20 @@ def finetune(
     if resume is None:
         recipe = recipe_from({"data": None if data is None else str(data), **options})
         return fit(recipe, quiet=quiet)[0]
-    if data is not None or not set(options) <= set(COMPONENTS):
-        raise ValueError(
-            "resume goes on with a run as it was started and takes only the objects that it was started with"
-        )
     run = open_run(resume)
-    return fit(dataclasses.replace(run.recipe, **options), run, quiet=quiet)[0]
+    options |= {} if data is None else {"data": data}
+    return fit(_resumed(run, options, (*ANYTIME, *COMPONENTS)), run, quiet=quiet)[0]
+
+
+def _resumed(run: Run, options: Mapping[str, Any], allowed: Sequence[str]) -> Recipe:
+    """The run's recipe, with what may be said anew."""
+    strange = [name for name in options if name not in allowed]
+    if strange:
+        raise ValueError(
+            f"resume goes on with a run as it was started, and {strange[0]} is part of that; "
+            f"only {', '.join(allowed)} can be given anew"
+        )
+    return dataclasses.replace(run.recipe, **options)
 
 
 def fit(recipe: Recipe, run: Run | None = None, *, quiet: bool = False) -> tuple[Run, int]:
@@ -95,11 +97,12 @@ def fit(recipe: Recipe, run: Run | None = None, *, quiet: bool = False) -> tuple
         return run, 0
     with join_world(recipe.device) as world, StopSignal() as stop:
         if run is None and recipe.out is not None:
-            _check_free(Path(recipe.out))
+            _check_free(Path(recipe.out), world)
         job = build_job(recipe, world)
+        check_fits(job)
         place = run or Run(Path(str(job.recipe.out)))
         if run is None:
-            _check_free(place.path)
+            _check_free(place.path, world)
         quiet = quiet or not world.is_first
         if not quiet:
             for subject, text in notes(job):
@@ -133,8 +136,9 @@ def _is_finished(run: Run) -> bool:
     return (run.path / "result.json").exists() and not run.result.interrupted
 
 
-def _check_free(path: Path) -> None:
-    if is_started(path):
+def _check_free(path: Path, world: World) -> None:
+    # The first process alone looks, and tells: it may have begun to write before another one gets here.
+    if world.any(world.is_first and is_started(path)):
         raise ValueError(
             f"out: {str(path)!r} already holds a run; give another --out, or go on with it: hone fit --resume {path}"
         )

@@ -107,6 +107,9 @@ def build_job(recipe: Recipe, world: World, *, with_weights: bool = True) -> Job
     _place(target.model, recipe, world)
     plan = FreezePlan(*[part.strip() for part in recipe.train.split(",")], norm=recipe.norm)
     apply_freeze(target.model, plan)
+    schedule = build_schedule(recipe, train.updates_per_epoch)
+    if hasattr(schedule, "read") and not len(splits.val):
+        raise ValueError(f"schedule {recipe.schedule.name} follows the validation data, and there is none")
     return Job(
         recipe,
         world,
@@ -115,7 +118,7 @@ def build_job(recipe: Recipe, world: World, *, with_weights: bool = True) -> Job
         preprocessing,
         _moved(criterion, world.device),
         build_optimizer(recipe, target.model),
-        build_schedule(recipe, train.updates_per_epoch),
+        schedule,
         plan,
         precision,
         train,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
 import os
 from pathlib import Path
@@ -10,11 +11,13 @@ from pathlib import Path
 import torch
 
 from hone.data.examples import Task
+from hone.recipe.component import Component
+from hone.recipe.resolve import resolve_optimizer
 from hone.recipe.schema import Recipe
 from hone.recipe.source import Target
-from hone.training import check_metric
+from hone.training import check_metric, is_better
 
-#: Optimizer -> base rate and weight decay for fine-tuning; other optimizers take their library's own rate.
+#: Optimizer -> base rate and weight decay for fine-tuning; other optimizers take their class's own rate.
 _RATES = {"AdamW": (3e-4, 0.01), "Adam": (3e-4, 0.0), "NAdam": (3e-4, 0.0), "RAdam": (3e-4, 0.0), "SGD": (3e-3, 1e-4)}
 #: Below this many updates a small data set is not yet learned where time is no concern (BiT-HyperRule's shortest run).
 _ENOUGH_UPDATES = 500
@@ -34,13 +37,15 @@ def settle(recipe: Recipe, target: Target, task: Task, device: torch.device, upd
     Returns:
         A recipe without None, but for ``patience`` and the sources.
     """
-    optimizer = recipe.optimizer.name or "AdamW"
-    lr, decay = _RATES.get(optimizer, (1e-3, 0.0))
+    lr, decay = rates(recipe.optimizer)
     updates = recipe.updates or (recipe.epochs or epochs(device, updates_per_epoch)) * updates_per_epoch
     has_source = bool(target.origin)
+    metric = check_metric(task, recipe.metric)
     return dataclasses.replace(
         recipe,
         task=task,
+        model=target.component,
+        schedule=following(recipe.schedule, metric),
         norm=recipe.norm if recipe.norm != "auto" else "frozen" if has_source else "follow",
         warmup=recipe.warmup if recipe.warmup is not None else 0.0 if recipe.schedule.name else 0.1,
         lr=recipe.lr if recipe.lr is not None else lr,
@@ -49,11 +54,37 @@ def settle(recipe: Recipe, target: Target, task: Task, device: torch.device, upd
         updates=updates,
         epochs=None,
         eval_every=recipe.eval_every or min(updates_per_epoch, updates),
-        metric=check_metric(task, recipe.metric),
+        metric=metric,
         workers=recipe.workers if recipe.workers is not None else workers(device),
         layout="channels_last" if recipe.layout == "auto" else recipe.layout,
         out=recipe.out or f"runs/{Path(recipe.data).resolve().stem}",
     )
+
+
+def rates(optimizer: Component) -> tuple[float, float]:
+    """The base rate and the weight decay for an optimizer.
+
+    Example:
+        >>> rates(Component("AdamW")), rates(Component("Adadelta"))
+        ((0.0003, 0.01), (1.0, 0.0))
+    """
+    kind, _ = resolve_optimizer(optimizer)
+    own = inspect.signature(kind).parameters.get("lr")
+    lr = own.default if own is not None and isinstance(own.default, float) else 1e-3
+    return _RATES.get(kind.__name__, (lr, 0.0))
+
+
+def following(schedule: Component, metric: str) -> Component:
+    """A schedule that follows the run's metric is told which way is up, unless the user said so.
+
+    Example:
+        >>> following(Component("ReduceLROnPlateau"), "accuracy").options
+        {'mode': 'max'}
+    """
+    if schedule.name != "ReduceLROnPlateau" or "mode" in schedule.options:
+        return schedule
+    mode = "max" if is_better(metric, 1.0, 0.0) else "min"
+    return dataclasses.replace(schedule, options={**schedule.options, "mode": mode})
 
 
 def image_size(stated: int | None, own: int, takes_one_size: bool, device: torch.device) -> int:

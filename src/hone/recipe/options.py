@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import inspect
+import typing
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
+import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
 from hone import checks
+from hone.recipe.text import from_yaml
 
 
 def typed_options(
@@ -56,14 +60,38 @@ def typed_options(
         known = parser.add_class_arguments(kind, what, skip={*skip}, fail_untyped=False)
     else:
         known = parser.add_function_arguments(kind, what, skip={*skip}, fail_untyped=False)
-    typed = {name: value for name, value in given.items() if f"{what}.{name}" in known}
+    typed = {
+        name: value for name, value in given.items() if f"{what}.{name}" in known and not _is_tensor(parameters[name])
+    }
     arguments = [f"--{what}.{name}={_as_text(value)}" for name, value in typed.items()]
     try:
         found = parser.parse_args(arguments)
     except (ArgumentError, TypeError) as error:
         raise ValueError(f"{what}: {one_line(error)}") from error
     read = found[what].as_dict() if hasattr(found[what], "as_dict") else vars(found[what])
-    return {name: read[name] if name in typed else value for name, value in given.items()}
+    return {
+        name: read[name] if name in typed else _plain(what, name, value, parameters) for name, value in given.items()
+    }
+
+
+def _plain(what: str, name: str, value: Any, parameters: Mapping[str, inspect.Parameter]) -> Any:
+    """A value whose type the signature does not tell, as it is; numbers as a tensor where one is asked for."""
+    if name not in parameters or not _is_tensor(parameters[name]) or value is None or isinstance(value, torch.Tensor):
+        return value
+    try:
+        return torch.tensor(from_yaml(value) if isinstance(value, str) else value, dtype=torch.float32)
+    except (TypeError, ValueError, yaml.YAMLError):
+        raise checks.invalid(f"{what}.{name}", "be a list of numbers", value) from None
+
+
+def _is_tensor(parameter: inspect.Parameter) -> bool:
+    """Whether an argument is annotated as a tensor, or as a tensor or None."""
+    hint = parameter.annotation
+    return (
+        hint is torch.Tensor
+        or torch.Tensor in typing.get_args(hint)
+        or str(hint).startswith(("Tensor", "torch.Tensor"))
+    )
 
 
 def one_line(error: BaseException) -> str:
@@ -73,8 +101,6 @@ def one_line(error: BaseException) -> str:
 
 
 def _as_text(value: Any) -> str:
-    import yaml
-
     return (
         value
         if isinstance(value, str)

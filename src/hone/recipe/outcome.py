@@ -15,9 +15,7 @@ from hone.data import Examples
 from hone.recipe.build import Job
 from hone.recipe.folder import Run
 from hone.recipe.notes import layers, notes
-from hone.recipe.resolve import resolve_loss
 from hone.recipe.state import RunState
-from hone.recipe.units import in_own_units
 from hone.report import (
     Best,
     Mistake,
@@ -69,11 +67,10 @@ def details(task: str, outputs: Outputs, examples: Examples) -> dict[str, Any]:
 
 
 def _of_best(job: Job, run: Run, examples: Examples) -> Outputs:
+    job.world.wait()  # until the first process has written them
     job.model.load_state_dict(load_file(run.best))
-    criterion = resolve_loss(job.recipe.loss, job.splits.task)
-    return run_over(
-        job.model, job.evaluation(examples), in_own_units(criterion, job.splits.task), job.precision, job.world
-    )
+    criterion = job.criterion if job.units is None else job.units.of_restored(job.criterion)
+    return run_over(job.model, job.evaluation(examples), criterion, job.precision, job.world)
 
 
 def _result(

@@ -39,7 +39,7 @@ def resolve_loss(component: Component, task: str, weight: Tensor | None = None) 
     if component.given is not None and not inspect.isclass(component.given):
         return _checked_loss(component.given)
     name = component.name or _DEFAULT_LOSS[task]
-    kind = component.given or _find("loss", name, [losses, nn], _is_loss)
+    kind: Any = component.given or _find("loss", name, [losses, nn], _is_loss)
     if not inspect.isclass(kind):
         return functools.partial(kind, **typed_options("loss", kind, component.options, _first_two(kind)))
     options = dict(component.options)
@@ -47,10 +47,8 @@ def resolve_loss(component: Component, task: str, weight: Tensor | None = None) 
         if "weight" not in inspect.signature(kind).parameters:
             raise ValueError(f"class_weights needs a loss with an argument weight, and {name} has none")
         options.setdefault("weight", weight.tolist())
-    options = typed_options("loss", kind, options)
-    if kind.__module__.startswith("torch.") and isinstance(options.get("weight"), list):
-        options["weight"] = torch.tensor(options["weight"])
-    return _checked_loss(kind(**options))
+    built: Any = kind(**typed_options("loss", kind, options))
+    return _checked_loss(built)
 
 
 def resolve_schedule(component: Component) -> Any:
@@ -82,10 +80,12 @@ def resolve_optimizer(component: Component) -> tuple[type[torch.optim.Optimizer]
     Raises:
         ValueError: no such optimizer (the nearest are named), or one that does not fit an ordinary loop.
     """
-    name = component.name or "AdamW"
-    if name in _REFUSED_OPTIMIZERS:
-        raise ValueError(f"optimizer {name} can't be used: {_REFUSED_OPTIMIZERS[name]}; AdamW is the default")
-    kind = component.given or _find("optimizer", name, [torch.optim], _is_optimizer)
+    kind = component.given or _find("optimizer", component.name or "AdamW", [torch.optim], _is_optimizer)
+    if not _is_optimizer(kind):
+        raise checks.invalid("optimizer", "be a class of torch optimizers", component.name)
+    if kind.__name__ in _REFUSED_OPTIMIZERS and kind.__module__.startswith("torch."):
+        reason = _REFUSED_OPTIMIZERS[kind.__name__]
+        raise ValueError(f"optimizer {kind.__name__} can't be used: {reason}; AdamW is the default")
     options = typed_options("optimizer", kind, component.options, _SET_BY_HONE)
     if "fused" in inspect.signature(kind).parameters and "fused" not in options:
         options["fused"] = True

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from hone.recipe.build import Job
@@ -25,7 +27,7 @@ from hone.training import (
     updates,
     write_tensors,
 )
-from hone.training.folders import written_beside
+from hone.training.folders import remove, written_beside
 
 _TELL_EVERY = 10
 
@@ -54,10 +56,8 @@ def carry_out(job: Job, run: Run, show: Show, stop: StopSignal, *, resume: bool 
         OSError: a file can't be written; what was written before is whole.
     """
     state = restore(job, run) if resume else RunState()
-    if job.world.is_first:
-        _write_beginning(job, run)
     training = _Training(job, run, state, show, stop)
-    with Record(run.path if job.world.is_first else None, state.loop.update) as record:
+    with _begun(job, run, state), Record(run.path if job.world.is_first else None, state.loop.update) as record:
         finished = training.run(record)
     if finished and job.world.is_first:
         _write_weights(job, run.last)
@@ -89,6 +89,8 @@ class _Training:
 
     def run(self, record: Record) -> bool:
         """Train; whether the run came to its end."""
+        if self.is_out_of_patience():  # stopped before it could say so
+            return True
         for step in self.updates():
             self.meter.add(step)
             if step.metrics is not None or step.attempt % _TELL_EVERY == 0:
@@ -96,9 +98,9 @@ class _Training:
             if step.metrics is not None:
                 self.tell(record, self.judge(step))
             asked = self.is_asked_to_stop(step)
-            if step.metrics is not None or asked or self.is_due():
+            if step.metrics is not None or asked or self.is_due(step):
                 self.save()
-            if self.job.recipe.patience is not None and self.state.best.waited >= self.job.recipe.patience:
+            if self.is_out_of_patience():
                 return True
             if asked:
                 break
@@ -159,9 +161,15 @@ class _Training:
             return self.stop.name is not None
         return step.attempt % _TELL_EVERY == 0 and self.job.world.any(self.stop.name is not None)
 
-    def is_due(self) -> bool:
-        """Whether the last checkpoint is too long ago."""
+    def is_due(self, step: Step) -> bool:
+        """Whether an epoch ends here, or the last checkpoint is too long ago."""
+        if step.attempt % self.job.train.updates_per_epoch == 0:
+            return True
         return time.monotonic() - self.saved > 60 * self.job.recipe.checkpoint_minutes
+
+    def is_out_of_patience(self) -> bool:
+        """Whether as many evaluations as the recipe allows were no better than the best."""
+        return self.job.recipe.patience is not None and self.state.best.waited >= self.job.recipe.patience
 
     def save(self) -> None:
         """Write a checkpoint of everything that the run goes on from."""
@@ -176,13 +184,37 @@ class _Training:
         save_checkpoint(self.run_folder.checkpoints, update, Checkpoint.of(job.model, job.optimizer, state))
 
 
+@contextmanager
+def _begun(job: Job, run: Run, state: RunState) -> Iterator[None]:
+    """The run folder with what is known before the first update; taken away again where the first attempt fails."""
+    if not job.world.is_first:
+        yield
+        return
+    before = set(run.path.iterdir()) if run.path.exists() else None
+    try:
+        _write_beginning(job, run)
+        yield
+    except BaseException:
+        if not state.loop.attempt:
+            for path in set(run.path.iterdir()) - (before or set()):
+                remove(path)
+            if before is None:
+                run.path.rmdir()
+        raise
+
+
 def _write_beginning(job: Job, run: Run) -> None:
     run.path.mkdir(parents=True, exist_ok=True)
-    job.recipe.save(run.path / "recipe.yaml")
-    (run.path / "classes.json").write_text(as_json(job.splits.classes))
-    (run.path / "preprocessing.json").write_text(job.preprocessing.to_json())
+    texts = {
+        "classes.json": as_json(job.splits.classes),
+        "preprocessing.json": job.preprocessing.to_json(),
+        "recipe.yaml": job.recipe.to_yaml(),
+    }
     if job.target.audit is not None:
-        (run.path / "transfer.json").write_text(as_json(job.target.audit.to_json()))
+        texts["transfer.json"] = as_json(job.target.audit.to_json())
+    for name, text in texts.items():
+        with written_beside(run.path / name) as draft:
+            draft.write_text(text)
 
 
 def _write_weights(job: Job, path: Any) -> None:

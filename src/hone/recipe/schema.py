@@ -15,6 +15,8 @@ from hone.recipe.component import Component
 from hone.recipe.text import from_yaml
 
 COMPONENTS = ("model", "loss", "schedule", "optimizer")
+#: Options that change how a run is carried out and nothing of what comes out: they may be given anew to go on with it.
+ANYTIME = ("workers", "cache", "checkpoint_minutes")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +26,7 @@ class Recipe:
     Args:
         data: folder of train/CLASS and val/CLASS, or of CLASS alone, or a CSV of path,label
         task: what is learned: classify, multilabel, regress, or auto to see it from the data
-        val_fraction: share of each class to hold out for validation where the data has no val part
+        val_fraction: share of each class to hold out for validation where the data has no val part; 0 for none
         skip_unreadable: leave out (and count) images that can't be read instead of stopping
         model: timm or torchvision classifier, or your_module:builder
         pretrained: start from the library's own weights
@@ -104,15 +106,18 @@ class Recipe:
     def __post_init__(self) -> None:
         for name in COMPONENTS:
             object.__setattr__(self, name, Component.of(name, getattr(self, name)))
-        checks.number("val_fraction", self.val_fraction, above=0, below=1)
+        checks.number("val_fraction", self.val_fraction, at_least=0, below=1)
         for name in ("batch_size", "accumulate"):
             checks.integer(name, getattr(self, name), at_least=1)
         for name in ("epochs", "updates", "eval_every", "patience", "image_size"):
             if getattr(self, name) is not None:
                 checks.integer(name, getattr(self, name), at_least=1)
-        for name in ("lr", "warmup", "weight_decay", "head_multiplier"):
+        for name in ("warmup", "weight_decay"):
             if getattr(self, name) is not None:
                 checks.number(name, getattr(self, name), at_least=0)
+        for name in ("lr", "head_multiplier"):
+            if getattr(self, name) is not None:
+                checks.number(name, getattr(self, name), above=0)
         checks.number("layer_decay", self.layer_decay, above=0, at_most=1)
         checks.number("max_norm", self.max_norm, at_least=0)
         checks.number("checkpoint_minutes", self.checkpoint_minutes, above=0)
@@ -131,11 +136,9 @@ class Recipe:
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return {key: value.plain() if isinstance(value, Component) else value for key, value in values.items()}
 
-    def save(self, path: Path) -> None:
-        """Write ``recipe.yaml``."""
-        path.write_text(
-            "# hone fit --config of this file repeats the run\n" + yaml.safe_dump(self.to_dict(), sort_keys=False)
-        )
+    def to_yaml(self) -> str:
+        """The text of ``recipe.yaml``."""
+        return "# hone fit --config of this file repeats the run\n" + yaml.safe_dump(self.to_dict(), sort_keys=False)
 
 
 def option_names() -> list[str]:

@@ -22,7 +22,8 @@ class Target:
 
     Attributes:
         model: with its new output layer.
-        name: what it was built from.
+        component: what it was built from: name and options.
+        name: its name, resolved.
         preprocessing: its library's, at the library's size.
         one_size: whether it takes that size only.
         origin: where its weights came from, for people; empty if they are random.
@@ -30,6 +31,7 @@ class Target:
     """
 
     model: nn.Module
+    component: Component
     name: ModelName
     preprocessing: Preprocessing
     one_size: bool
@@ -51,7 +53,7 @@ def build_target(recipe: Recipe, outputs: int | None, *, with_weights: bool = Tr
     if recipe.model.given is not None and isinstance(recipe.model.given, nn.Module):
         return _given(recipe, outputs)
     source = open_run(recipe.source) if recipe.source is not None else None
-    component = source.recipe.model if source is not None else recipe.model
+    component = recipe.model if source is None else _model_of(source, recipe)
     name = find_model(str(component.name))
     origin = _origin(recipe, name)
     state = _source_weights(recipe, name, component, source) if with_weights and origin else None
@@ -61,7 +63,17 @@ def build_target(recipe: Recipe, outputs: int | None, *, with_weights: bool = Tr
         replace_head(model, outputs, seed=recipe.seed)
     audit = copy_weights(model, state, skip=("head",)) if state is not None else None
     preprocessing = source.preprocessing if source is not None else input_preprocessing(name, model)
-    return Target(model, name, preprocessing, takes_one_size(name, model), origin, audit)
+    return Target(model, component, name, preprocessing, takes_one_size(name, model), origin, audit)
+
+
+def _model_of(source: Run, recipe: Recipe) -> Component:
+    """The source run's model; where another one is stated too, nobody can know which is meant."""
+    component = source.recipe.model
+    if recipe.model not in (Recipe.model, component):
+        raise ValueError(
+            f"model and from both state the model ({recipe.model.name}; {component.name} of {source.path}); give one"
+        )
+    return component
 
 
 def _origin(recipe: Recipe, name: ModelName) -> str:
@@ -88,4 +100,4 @@ def _given(recipe: Recipe, outputs: int | None) -> Target:
     if outputs is not None:
         replace_head(model, outputs, seed=recipe.seed)
     name = ModelName(*str(recipe.model.name).split(":", 1))
-    return Target(model, name, Preprocessing(), False, "the model that was handed over", None)
+    return Target(model, recipe.model, name, Preprocessing(), False, "the model that was handed over", None)

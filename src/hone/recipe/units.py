@@ -53,6 +53,10 @@ class Units:
         """Outputs of ``z`` as outputs of ``y``; the loss stays that of ``z``."""
         return dataclasses.replace(outputs, logits=outputs.logits * self.std + self.mean)
 
+    def of_restored(self, loss: Callable[..., Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
+        """The loss that training saw, for a network that gives ``y``: ``loss(z, y)`` of predictions ``y``."""
+        return lambda prediction, target: loss(self.standardize(prediction), target)
+
     def fold(self, state: Mapping[str, Tensor], head: str) -> dict[str, Tensor]:
         """The state dict whose output layer gives ``y``.
 

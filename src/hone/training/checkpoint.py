@@ -9,19 +9,22 @@ checkpoints/update-00000120/
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from hone.training.folders import remove, written_beside
+from hone.training.folders import remove, remove_drafts, written_beside
 
 _PREFIX = "update-"
 
@@ -77,9 +80,8 @@ def save_checkpoint(folder: Path, update: int, checkpoint: Checkpoint, *, keep: 
         OSError: the disk is full or not writable; what was there before is untouched.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    remove_drafts(folder)
     target = folder / f"{_PREFIX}{update:08d}"
-    if target.exists():
-        remove(target)
     with written_beside(target) as draft:
         draft.mkdir()
         write_tensors(draft / "model.safetensors", checkpoint.model)
@@ -106,10 +108,16 @@ def read_checkpoint(path: Path) -> Checkpoint:
     try:
         sums = json.loads((path / "checksums.json").read_text())
     except (OSError, ValueError) as error:
-        raise ValueError(f"checkpoint {path} is damaged: checksums.json can't be read ({error})") from error
+        raise ValueError(
+            f"checkpoint {path} is damaged: checksums.json can't be read ({error}); "
+            "delete that folder to go on from the checkpoint before it"
+        ) from error
     for name, expected in sums.items():
         if not (path / name).is_file() or _sha256(path / name) != expected:
-            raise ValueError(f"checkpoint {path} is damaged: {name} is not what was written; use an older one")
+            raise ValueError(
+                f"checkpoint {path} is damaged: {name} is not what was written; "
+                "delete that folder to go on from the checkpoint before it"
+            )
     return Checkpoint(
         load_file(path / "model.safetensors"),
         load_file(path / "optimizer.safetensors"),
@@ -119,14 +127,27 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write a safetensors file: contiguous, on the host, each tensor with memory of its own."""
+    """Write a safetensors file: contiguous, on the host, each tensor with memory of its own.
+
+    Raises:
+        OSError: the disk is full or not writable.
+    """
     seen: set[int] = set()
     ready: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         plain = tensor.detach().to("cpu").contiguous()
         ready[name] = plain.clone() if plain.data_ptr() in seen else plain
         seen.add(plain.data_ptr())
-    save_file(ready, path, metadata={"format": "pt"})
+    try:
+        save_file(ready, path, metadata={"format": "pt"})
+    except SafetensorError as error:
+        raise _as_os_error(error, path) from error
+
+
+def _as_os_error(error: SafetensorError, path: Path) -> OSError:
+    """The error of the operating system that safetensors tells in words only."""
+    number = re.search(r"os error (\d+)", str(error))
+    return OSError(int(number[1]) if number else errno.EIO, str(error), str(path))
 
 
 def _laid_out_like(parameter: Tensor, value: Tensor) -> Tensor:

@@ -57,6 +57,10 @@ class World:
         dist.all_gather_object(found, value)
         return found
 
+    def wait(self) -> None:
+        """Go on when every process is here: what the first one wrote before can then be read by all."""
+        self.gather(None)
+
     def any(self, flag: bool) -> bool:
         """Whether the flag is set on any process."""
         return any(self.gather(flag))

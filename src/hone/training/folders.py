@@ -23,7 +23,7 @@ def written_beside(target: Path) -> Iterator[Path]:
     """A path to write a file or a folder at; on success it is synced and takes ``target``'s place, else it is removed.
 
     Args:
-        target: a file, or a folder that does not exist yet.
+        target: a file, or a folder. A folder that is there is taken away just before the new one gets its name.
 
     Yields:
         A path in the same folder that does not exist.
@@ -44,9 +44,17 @@ def written_beside(target: Path) -> Iterator[Path]:
             for file in draft.iterdir():
                 sync(file)
         sync(draft)
+        if target.is_dir():
+            remove(target)
         draft.replace(target)
         sync(target.parent)
     finally:
+        remove(draft)
+
+
+def remove_drafts(folder: Path) -> None:
+    """Delete what writers that were killed left in a folder."""
+    for draft in folder.glob(".*.draft"):
         remove(draft)
 
 

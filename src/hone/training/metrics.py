@@ -56,7 +56,8 @@ def measure(task: str, outputs: Outputs) -> dict[str, float]:
         outputs: of a whole data set.
 
     Returns:
-        Name -> value, ``loss`` first. Balanced accuracy and F1 are macro averages over the classes.
+        Name -> value, ``loss`` first. F1 is the mean over the classes; balanced accuracy and mean average precision are
+        means over those classes that the data shows.
     """
     found = {"loss": outputs.loss}
     if task == "classify":
@@ -71,7 +72,7 @@ def _of_classes(logits: Tensor, target: Tensor) -> dict[str, float]:
     predicted = logits.argmax(1)
     values = {
         "accuracy": (predicted == target).float().mean(),
-        "balanced_accuracy": of_classes.multiclass_recall(predicted, target, classes, average="macro"),
+        "balanced_accuracy": _recall(predicted, target, classes),
         "f1": of_classes.multiclass_f1_score(predicted, target, classes, average="macro"),
     }
     if classes > 5:
@@ -79,12 +80,21 @@ def _of_classes(logits: Tensor, target: Tensor) -> dict[str, float]:
     return {name: float(value) for name, value in values.items()}
 
 
+def _recall(predicted: Tensor, target: Tensor, classes: int) -> Tensor:
+    """The mean recall of the classes that the data shows: of one that it does not show there is none."""
+    recall: Tensor = of_classes.multiclass_recall(predicted, target, classes, average="none")
+    return recall[target.bincount(minlength=classes) > 0].mean()
+
+
 def _of_labels(probs: Tensor, target: Tensor) -> dict[str, float]:
-    labels = probs.shape[1]
+    columns = range(probs.shape[1])
+    shown = [c for c in columns if target[:, c].any()]  # a label that the data never shows has no average precision
+    precision = [float(of_classes.binary_average_precision(probs[:, c], target[:, c])) for c in shown]
+    f1 = [float(of_classes.binary_f1_score(probs[:, c], target[:, c])) for c in columns]
     return {
-        "map": float(of_classes.multilabel_average_precision(probs, target, labels, average="macro")),
-        "f1": float(of_classes.multilabel_f1_score(probs, target, labels, average="macro")),
-        "exact_match": float(of_classes.multilabel_exact_match(probs, target, labels)),
+        "map": sum(precision) / len(precision) if precision else math.nan,
+        "f1": sum(f1) / len(f1),
+        "exact_match": float(((probs > 0.5) == target.bool()).all(1).float().mean()),
     }
 
 
