@@ -202,6 +202,8 @@ def test_wrong_use_is_refused_at_once() -> None:
     with pytest.raises(TypeError, match="optimizer must be a torch Optimizer, got str"):
         as_torch(StepLR(3), "adam", total_updates=10)  # type: ignore[arg-type]
     scheduler = as_torch(ExponentialLR(0.9, interval="update"), optimizer, total_updates=10)
+    with pytest.raises(ValueError, match=r"followed by one schedule only, got as_torch\(ExponentialLR"):
+        as_torch(SCHEDULE, optimizer, total_updates=12)
     with pytest.raises(ValueError, match="get no reading"):
         scheduler.step(0.5)
     with pytest.raises(ValueError, match="last_epoch must be left alone"):
@@ -219,6 +221,7 @@ def test_it_can_be_detached() -> None:
     before = rate(optimizer)
     optimizer.step()
     assert rate(optimizer) == before and scheduler.update == 0
+    as_torch(SCHEDULE, optimizer, total_updates=12)
     del scheduler
     gc.collect()
     optimizer.step()

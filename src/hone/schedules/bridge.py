@@ -43,7 +43,7 @@ def as_torch(
 
     Raises:
         TypeError: ``optimizer`` is no torch optimizer.
-        ValueError: the schedule doesn't suit this run or these groups.
+        ValueError: the schedule doesn't suit this run or these groups, or another follows this optimizer already.
 
     Example:
         >>> from hone.schedules import CosineAnnealingLR, warmup
@@ -60,6 +60,9 @@ def as_torch(
         raise TypeError(f"optimizer must be a torch Optimizer, got {type(optimizer).__name__}")
     if "_optimizer_step_post_hooks" not in optimizer.__dict__:  # a wrapper that never ran Optimizer.__init__
         raise TypeError(f"optimizer must be the optimizer itself, got the wrapper {type(optimizer).__name__}")
+    follower = getattr(optimizer, "_followed_by", None)
+    if follower is not None:
+        raise invalid("optimizer", "be followed by one schedule only", follower, "call its detach(), or join with >>")
     if base_lr is None:
         base_lr = max(float(group.get("initial_lr", group["lr"])) for group in optimizer.param_groups)
     return TorchSchedule(bind_schedule(schedule, total_updates, updates_per_epoch, base_lr), optimizer)
@@ -81,6 +84,7 @@ class TorchSchedule(LRScheduler):
             optimizer.register_step_post_hook(torch.compiler.disable(self._after_update)),  # type: ignore[no-untyped-call]
         ]
         self._set()
+        optimizer._followed_by = self  # type: ignore[attr-defined]  # a second one would undo what this one sets
 
     def _before_update(self, *_: Any) -> None:
         self._settle()
@@ -177,6 +181,10 @@ class TorchSchedule(LRScheduler):
         """Stop following the optimizer; its values stay as they are."""
         for handle in self._handles:
             handle.remove()
+        self.optimizer._followed_by = None  # type: ignore[attr-defined]
+
+    def __repr__(self) -> str:
+        return f"as_torch({self.bound.schedule}, total_updates={self.bound.run.total_updates})"
 
 
 def _copied(flag: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:
