@@ -69,6 +69,38 @@ def test_rows(name: str) -> None:
     assert [row.is_head for row in rows] == [False] * (len(rows) - 1) + [True]
 
 
+ORDERED: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "resnet18": (tv.resnet18, (1, 3, 32, 32)),
+    "densenet": (lambda: tv.DenseNet(8, (2, 2), 16), (1, 3, 32, 32)),
+    "mobilenet_v3_small": (tv.mobilenet_v3_small, (1, 3, 32, 32)),
+    "torchvision vit": (lambda: tv.VisionTransformer(32, 8, 3, 2, 16, 32), (1, 3, 32, 32)),
+    "test_vit": (lambda: timm.create_model("test_vit", depth=4), (1, 3, 160, 160)),
+    "test_convnext": (lambda: timm.create_model("test_convnext"), (1, 3, 32, 32)),
+    "test_nfnet": (lambda: timm.create_model("test_nfnet"), (1, 3, 32, 32)),
+    "test_maxvit": (lambda: timm.create_model("test_maxvit"), (1, 3, 160, 160)),
+    "regnety_002": (lambda: timm.create_model("regnety_002"), (1, 3, 32, 32)),
+    "smp Unet": (lambda: smp.Unet("timm-mobilenetv3_small_minimal_100", encoder_weights=None), (1, 3, 32, 32)),
+    "MONAI UNet": (lambda: monai_nets.UNet(2, 1, 2, (4, 8, 16), (2, 2), num_res_units=1), (1, 1, 16, 16)),
+}
+
+
+@pytest.mark.parametrize("name", ORDERED)
+@pytest.mark.filterwarnings("ignore")
+def test_depth_is_the_order_of_the_forward(name: str) -> None:
+    """Hooks on every layer say when it is first used; rows must be used in their order."""
+    build, shape = ORDERED[name]
+    model = build().eval()
+    used: list[str] = []
+    for place, module in model.named_modules():
+        if any(parameter.ndim > 1 for parameter in module.parameters(recurse=False)):
+            module.register_forward_pre_hook(lambda module, inputs, place=place: used.append(place))
+    with torch.no_grad():
+        model(torch.zeros(shape))
+    row_of = {parameter.rpartition(".")[0]: row.depth for row in layer_rows(model) for parameter in row.parameters}
+    depths = list(dict.fromkeys(row_of[place] for place in used))
+    assert depths == sorted(depths)
+
+
 def test_rows_follow_a_new_head() -> None:
     model = tv.resnet18()
     assert layer_rows(model)[-1].size == 513_000
