@@ -67,9 +67,10 @@ class Job:
         """Batches that see each validation example once over all processes."""
         return self.evaluation(self.splits.val)
 
-    def evaluation(self, examples: Examples) -> EvalBatches:
-        """Batches that see each of the examples once over all processes."""
-        return evaluation_batches(self.recipe, examples, self.preprocessing, self.world)
+    def evaluation(self, examples: Examples, *, whole: bool = False) -> EvalBatches:
+        """Batches that see each of the examples once over all processes, or on each process (``whole``)."""
+        world = World(device=self.world.device) if whole else self.world
+        return evaluation_batches(self.recipe, examples, self.preprocessing, world)
 
 
 def build_job(recipe: Recipe, world: World, *, with_weights: bool = True) -> Job:

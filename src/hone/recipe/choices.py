@@ -7,6 +7,7 @@ import inspect
 import math
 import os
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -16,6 +17,7 @@ from hone.recipe.resolve import resolve_optimizer
 from hone.recipe.schema import Recipe
 from hone.recipe.source import Target
 from hone.training import check_metric, is_better
+from hone.transfer.probe import can_probe
 
 #: Optimizer -> base rate and weight decay for fine-tuning; other optimizers take their class's own rate.
 _RATES = {"AdamW": (3e-4, 0.01), "Adam": (3e-4, 0.0), "NAdam": (3e-4, 0.0), "RAdam": (3e-4, 0.0), "SGD": (3e-3, 1e-4)}
@@ -46,6 +48,11 @@ def settle(recipe: Recipe, target: Target, task: Task, device: torch.device, upd
         task=task,
         model=target.component,
         schedule=following(recipe.schedule, metric),
+        head=recipe.head
+        if recipe.head != "auto"
+        else "probe"
+        if has_source and can_probe(target.model, task)
+        else "random",
         norm=recipe.norm if recipe.norm != "auto" else "frozen" if has_source else "follow",
         warmup=recipe.warmup if recipe.warmup is not None else 0.0 if recipe.schedule.name else 0.1,
         lr=recipe.lr if recipe.lr is not None else lr,
@@ -59,6 +66,11 @@ def settle(recipe: Recipe, target: Target, task: Task, device: torch.device, upd
         layout="channels_last" if recipe.layout == "auto" else recipe.layout,
         out=recipe.out or f"runs/{Path(recipe.data).resolve().stem}",
     )
+
+
+def head_start(target: Target, task: Task) -> Literal["probe", "random"]:
+    """How a new output layer starts: from a probe of the source's features, where there is a source and a probe fits."""
+    return "probe" if target.origin and can_probe(target.model, task) else "random"
 
 
 def rates(optimizer: Component) -> tuple[float, float]:

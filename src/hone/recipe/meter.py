@@ -58,6 +58,7 @@ class Meter:
 
     def evaluation_line(self, metrics: dict[str, float], is_best: bool) -> dict[str, Any]:
         """The line about an evaluation."""
+        self.stop_clock()
         return {
             "kind": "eval",
             "update": self._state.loop.update,

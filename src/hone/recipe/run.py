@@ -11,6 +11,7 @@ from hone.recipe.build import Job
 from hone.recipe.folder import Run, as_json
 from hone.recipe.meter import Meter
 from hone.recipe.outcome import conclude
+from hone.recipe.start import start_from_probe
 from hone.recipe.state import RunState
 from hone.report import Result
 from hone.training import (
@@ -91,12 +92,15 @@ class _Training:
         """Train; whether the run came to its end."""
         if self.is_out_of_patience():  # stopped before it could say so
             return True
+        if self.state.loop.attempt == 0 and self.job.recipe.head == "probe":
+            start_from_probe(self.job)
+            self.tell(record, self.judge(self.evaluate()))
         for step in self.updates():
             self.meter.add(step)
             if step.metrics is not None or step.attempt % _TELL_EVERY == 0:
                 self.tell(record, self.meter.line(step))
             if step.metrics is not None:
-                self.tell(record, self.judge(step))
+                self.tell(record, self.judge(step.metrics))
             asked = self.is_asked_to_stop(step)
             if step.metrics is not None or asked or self.is_due(step):
                 self.save()
@@ -138,9 +142,8 @@ class _Training:
         self.state.evaluating += time.monotonic() - start
         return metrics
 
-    def judge(self, step: Step) -> dict[str, Any]:
+    def judge(self, metrics: dict[str, float]) -> dict[str, Any]:
         """Keep the weights if they are the best so far; the line that says so."""
-        metrics = step.metrics or {}
         metric = str(self.job.recipe.metric)
         is_best = self.state.best.take(metric, metrics[metric], self.state.loop.update)
         if is_best:

@@ -34,6 +34,7 @@ class Recipe:
         source: start from the best weights of this run of hone
         train: what trains: head, all, last:N, or patterns of parameter names, comma between them
         norm: batch statistics: follow what trains around them, stay frozen, or auto: frozen where there is a source
+        head: how the output layer starts: probe (fitted to the source's features), random, or auto: probe with a source
         loss: CrossEntropyLoss, FocalLoss, any torch.nn loss, or your_module:your_loss
         class_weights: auto weighs each class by the inverse of its count, or none
         schedule: any of torch's, or your_module:your_schedule (default: warm-up, then cosine to 0)
@@ -74,6 +75,7 @@ class Recipe:
     source: str | None = None
     train: str = "all"
     norm: Literal["auto", "follow", "frozen"] = "auto"
+    head: Literal["auto", "probe", "random"] = "auto"
     loss: Component = Component()
     class_weights: Literal["none", "auto"] = "none"
     schedule: Component = Component()

@@ -14,7 +14,8 @@ from hone import checks
 from hone.transfer.heads import find_head
 
 #: The inverse penalties that cross-validation chooses from; below so many samples a class there are too few folds.
-_INVERSE_PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+_INVERSE_PENALTIES = (1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 1.0)
+_USUAL_INVERSE_PENALTY = 1e-2
 _FOLDS = 5
 #: Above so many numbers in the features the penalty is not searched for: one fit takes long enough.
 _SEARCHED_BELOW = 4_000_000
@@ -97,6 +98,17 @@ def fit_probe(features: Tensor, target: Tensor, num_classes: int) -> tuple[Tenso
     return torch.from_numpy(weight).float(), torch.from_numpy(bias - weight @ mean).float()
 
 
+def can_probe(model: nn.Module, task: str) -> bool:
+    """Whether a probe can start this model's output layer: one linear layer, and one class a sample.
+
+    Example:
+        >>> can_probe(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)), "classify")
+        True
+    """
+    heads = find_head(model)
+    return task == "classify" and len(heads) == 1 and isinstance(heads[0].layer, nn.Linear)
+
+
 def _standardized(features: Tensor) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     x = features.double().numpy()
     mean, scale = x.mean(0), x.std(0)
@@ -110,9 +122,11 @@ def _regress(
     """Weight (C, F) and bias (C,) of the regression; two classes as two rows that differ in sign."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GridSearchCV, StratifiedKFold
+    from threadpoolctl import threadpool_limits
 
-    model: Any = LogisticRegression(C=_INVERSE_PENALTIES[1], max_iter=300, tol=1e-4)
-    with warnings.catch_warnings():
+    model: Any = LogisticRegression(C=_USUAL_INVERSE_PENALTY, max_iter=100, tol=1e-3)
+    # One thread: problems of this size are slower on several, and far slower where others want the processor too.
+    with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # not converged within max_iter is good enough for a start
         if fewest >= _FOLDS and x.size < _SEARCHED_BELOW:
             folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=0)
