@@ -160,6 +160,7 @@ BAD: list[tuple[Any, str]] = [
     (lambda: s.ReduceLROnPlateau(patience=-1), "patience must be a whole number at least 0, got -1"),
     (lambda: s.ReduceLROnPlateau(min_lr=-1), "min_lr must be a finite number at least 0, got -1"),
     (lambda: s.ChainedScheduler([]), "the number of schedulers must be a whole number at least 1, got 0"),
+    (lambda: s.ChainedScheduler([s.LinearLR(), {"*": s.LinearLR()}]).bind(9, 5, 0.1), "be the same for all groups"),
     (lambda: s.WarmupStableDecayLR(warmup_updates=8, decay_updates=3).bind(10, 5, 0.1), "fit into the run of 10"),
     (lambda: s.WarmupStableDecayLR(warmup_updates=10, decay_updates=0).bind(10, 5, 0.1), "fit into the run of 10"),
     (lambda: s.BiTHyperRuleLR(0), "dataset_size must be a whole number at least 1, got 0"),

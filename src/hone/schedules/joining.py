@@ -151,6 +151,9 @@ class ChainedScheduler(Schedule):
 
     def curve(self, run: Horizon) -> Curve:
         parts = [bind_part(part, run) for part in self.schedulers]
+        by_group = sorted(key for part in parts for key in part(0) if name_of(key) != key)
+        if by_group:  # which factors of different patterns belong together can't be told from their names
+            raise invalid("chained schedules", "be the same for all groups", by_group, "chain inside PerGroup instead")
 
         def values(update: int) -> Values:
             made: Values = {}
