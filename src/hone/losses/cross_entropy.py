@@ -135,15 +135,15 @@ def softmax_voxels(
     logits: Tensor, known: Target, weight: Tensor | None, *, gamma: float = 0.0, label_smoothing: float = 0.0
 ) -> Tensor:
     """The cross-entropy (or focal loss) of each voxel ``(N, *spatial)``, 0 where nothing counts."""
-    losses = damp(-torch.log_softmax(visible(logits, known), 1), gamma)
-    if weight is not None:
-        losses = losses * weight[:, None]
+    losses = -torch.log_softmax(visible(logits, known), 1)
+    scale = losses.new_ones(losses.shape[1], 1) if weight is None else weight[:, None]
     if known.is_index:
-        loss = losses.gather(1, known.values.unsqueeze(1))
+        loss = damp(losses.gather(1, known.values.unsqueeze(1)), gamma) * scale[:, 0][known.values].unsqueeze(1)
     else:
-        loss = (known.values * losses).where(known.values > 0, 0).sum(1, keepdim=True)
+        chosen = damp(losses.where(known.values > 0, 0), gamma)
+        loss = (known.values * chosen * scale).sum(1, keepdim=True)
     if label_smoothing > 0:
-        spread = losses.where(losses < torch.inf, 0).sum(1, keepdim=True) / losses.shape[1]
+        spread = (losses.where(losses < torch.inf, 0) * scale).sum(1, keepdim=True) / losses.shape[1]
         loss = (1 - label_smoothing) * loss + label_smoothing * spread
     if known.valid is not None:
         loss = loss.where(known.valid, 0)

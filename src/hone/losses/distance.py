@@ -48,7 +48,8 @@ class BoundaryLoss(Loss):
         known = read_softmax_target(logits, target, mask, self.ignore_index)
         probs = visible(logits, known).softmax(1)
         first = 0 if self.include_background else 1
-        truth = one_hot(known, probs)[:, first:].reshape(logits.shape[0], -1, *logits.shape[2:])
+        truth = one_hot(known, probs)[:, first:]
+        truth = truth.reshape(*truth.shape[:2], *logits.shape[2:])
         signed = (distance_to(truth) - (distance_to(~truth) - 1).clamp_min(0) * truth).to(probs.dtype)
         return mean_of_valid(probs[:, first:] * signed.reshape(probs[:, first:].shape), known)
 

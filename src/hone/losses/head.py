@@ -9,6 +9,8 @@ from torch import Tensor
 
 from hone.checks import invalid
 from hone.losses.compound import SoftmaxDiceCELoss, SoftmaxDiceCEOptions
+from hone.losses.kernels import native
+from hone.losses.kernels.choice import is_plain
 from hone.losses.plain_sums import Sums
 from hone.losses.processes import add_over_processes
 from hone.losses.sums import compute_sums
@@ -137,10 +139,8 @@ class _HeadSums(torch.autograd.Function):
         of_bias = None if bias is None else torch.zeros_like(bias, dtype=of_weight.dtype)
         for sample in range(features.shape[0]):
             for block in _blocks(features, weight):
-                with torch.enable_grad():
-                    logits = _logits(features, weight, bias, sample, block).detach().requires_grad_()
-                    sums = torch.stack(tuple(_sums(logits, target, mask, sample, block, ctx.options)))
-                (grad,) = torch.autograd.grad(sums, logits, upstream[:, sample : sample + 1])
+                logits = _logits(features, weight, bias, sample, block).detach()
+                grad = _grad(upstream[:, sample : sample + 1], logits, target, mask, sample, block, ctx.options)
                 grad = grad[0].to(features.dtype)
                 torch.mm(weight.T, grad, out=of_features[sample, :, block])
                 of_weight += grad @ features[sample, :, block].T
@@ -170,3 +170,23 @@ def _sums(
     return compute_sums(
         logits, labels, kept, sigmoid=False, ignore_index=ignore_index, flags=flags, gamma=gamma, inplace=False
     )
+
+
+def _grad(
+    upstream: Tensor,
+    logits: Tensor,
+    target: Tensor,
+    mask: Tensor | None,
+    sample: int,
+    block: slice,
+    options: tuple[Any, ...],
+) -> Tensor:
+    """The gradient of a block of logits, over the logits themselves where a kernel writes it."""
+    labels = target[sample : sample + 1, block]
+    if native.serves(logits, labels, sigmoid=False) and not is_plain():
+        kept = None if mask is None else mask[sample : sample + 1, block]
+        return native.compute_grad(upstream, logits, labels, kept, False, *options, inplace=True)
+    with torch.enable_grad():
+        sums = torch.stack(tuple(_sums(logits.requires_grad_(), target, mask, sample, block, options)))
+    (grad,) = torch.autograd.grad(sums, logits, upstream)
+    return grad

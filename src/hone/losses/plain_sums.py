@@ -47,11 +47,11 @@ def plain_softmax_sums(logits: Tensor, known: Target, flags: int, gamma: float) 
         intersection, target, target_squares = total(probs * values), total(values), total(values * values)
     losses = total.none
     if flags & CROSS_ENTROPY:
-        losses_of = damp(-log_probs, gamma)
+        # The focal factor is applied to what the target picks only: at a class masked by -inf its gradient is NaN.
         if known.is_index:
-            losses = total.by_label(losses_of)
+            losses = total.by_label(-log_probs, gamma)
         else:
-            losses = total((values * losses_of).where(values > 0, 0))
+            losses = total(values * damp((-log_probs).where(values > 0, 0), gamma))
     return Sums(
         intersection,
         total(probs),
@@ -96,9 +96,9 @@ class Totals:
         """The sum of each class's own map."""
         return (values if self.weight is None else values * self.weight).sum(-1, dtype=self.dtype)
 
-    def by_label(self, values: Tensor) -> Tensor:
-        """The sum of what stands at the label, at the label's class."""
-        picked = values.gather(1, self.known.values.unsqueeze(1)).squeeze(1)
+    def by_label(self, values: Tensor, gamma: float = 0.0) -> Tensor:
+        """The sum of what stands at the label (damped by a focal factor), at the label's class."""
+        picked = damp(values.gather(1, self.known.values.unsqueeze(1)).squeeze(1), gamma)
         kept = picked if self.weight is None else picked * self.weight[:, 0]
         return self.none.scatter_add(1, self.known.values, kept.to(self.dtype))
 

@@ -60,7 +60,7 @@ class ClDiceLoss(Loss):
         truth = one_hot(known, flat).to(flat.dtype)
         if known.valid is not None:
             flat = flat * known.valid
-        probs = flat[:, 1:].reshape(logits.shape[0], -1, *logits.shape[2:])
+        probs = flat[:, 1:].reshape(logits.shape[0], logits.shape[1] - 1, *logits.shape[2:])
         truth = truth[:, 1:].reshape(probs.shape)
         precision = self._share(soft_skeleton(probs, self.iterations), truth)
         recall = self._share(soft_skeleton(truth, self.iterations), probs)

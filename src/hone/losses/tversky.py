@@ -221,7 +221,7 @@ class UnifiedFocalLoss(SoftmaxRegionLoss):
 
     def from_sums(self, sums: Sums, is_index: bool) -> Tensor:
         """Both parts from the sums of one pass that had ``cross_entropy`` with this ``gamma``."""
-        share = torch.full_like(sums.target[0], self.delta)
+        share = sums.target.new_full(sums.target.shape[1:], self.delta)
         share[0] = 1 - self.delta
         count = sums.valid[:, 0].sum()
         voxels = (sums.cross_entropy * share).sum() / torch.where(count > 0, count, 1)
