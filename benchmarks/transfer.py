@@ -25,28 +25,11 @@ from hone.transfer import FreezePlan, apply_freeze, find_head, parameter_groups,
 from hone.transfer.trace import trace_head
 
 CLASSES = 7
-LARGEST = 150_000_000  # parameters; a family whose smallest model is larger is checked with fake tensors
+LARGEST = 50_000_000  # parameters; a larger model is judged on the meta device
 
 
 #: What timm calls its smaller models, the smallest first.
-SMALL = (
-    "test",
-    "atto",
-    "femto",
-    "pico",
-    "zepto",
-    "nano",
-    "xxs",
-    "xxtiny",
-    "xtiny",
-    "tiny",
-    "xs",
-    "mini",
-    "small",
-    "050",
-    "lite0",
-    "_b0",
-)
+SMALL = ("test", "atto", "femto", "pico", "nano", "xxs", "xtiny", "tiny", "xs", "mini", "small", "050", "lite0", "_b0")
 
 
 def likely_size(name: str) -> tuple[int, int]:
@@ -56,46 +39,57 @@ def likely_size(name: str) -> tuple[int, int]:
     return word, int(number[0]) if number else 0
 
 
-def smallest_models(modules: list[str]) -> Iterator[str]:
-    """The smallest of the six likeliest models of each of timm's modules, for each class; sized on the meta device."""
-    for module in modules:
-        smallest: dict[str, tuple[int, str]] = {}
-        for name in sorted(timm.list_models(module=module), key=likely_size)[:6]:
-            try:
-                with torch.device("meta"):
-                    model = timm.create_model(name)
-            except (NotImplementedError, RuntimeError):  # reads a value while it is built
-                model = timm.create_model(name)
+def on_meta(build: Callable[[], nn.Module]) -> nn.Module:
+    try:
+        with torch.device("meta"):
+            return build()
+    except (NotImplementedError, RuntimeError):  # reads a value while it is built
+        return build()
+
+
+def smallest_models() -> Iterator[nn.Module]:
+    """The smallest of the three likeliest models of each of timm's modules, for each class; on the meta device."""
+    for module in timm.list_modules():
+        smallest: dict[str, tuple[int, str, nn.Module]] = {}
+        for name in sorted(timm.list_models(module=module), key=likely_size)[:3]:
+            model = on_meta(lambda name=name: timm.create_model(name))
             size = sum(parameter.numel() for parameter in model.parameters())
-            key = type(model).__name__
-            smallest[key] = min(smallest.get(key, (size, name)), (size, name))
-        yield from (name for _, name in smallest.values())
+            smallest[type(model).__name__] = min(
+                smallest.get(type(model).__name__, (size, name, model)), (size, name, model)
+            )
+        yield from (model for _, _, model in smallest.values())
 
 
-def timm_cases() -> Iterator[tuple[str, Callable[[], nn.Module], tuple[int, ...]]]:
-    for name in smallest_models(timm.list_modules()):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            config = timm.models.get_pretrained_cfg(name)
-        yield f"timm {name}", lambda name=name: timm.create_model(name), (2, *config.input_size)
+def timm_cases() -> Iterator[tuple[str, nn.Module, tuple[int, ...]]]:
+    for model in smallest_models():
+        name = model.pretrained_cfg["architecture"]
+        size = sum(parameter.numel() for parameter in model.parameters())
+        shape = (1, *model.pretrained_cfg["input_size"])
+        yield f"timm {name} {size / 1e6:.1f} M", model if size > LARGEST else timm.create_model(name), shape
 
 
-def torchvision_cases() -> Iterator[tuple[str, Callable[[], nn.Module], tuple[int, ...]]]:
+def torchvision_cases() -> Iterator[tuple[str, nn.Module, tuple[int, ...]]]:
     models = torchvision.models
     for name in models.list_models(models):
         options = {"init_weights": False} if name in ("inception_v3", "googlenet") else {}
         size = 299 if name == "inception_v3" else 224
         yield (
             f"torchvision {name}",
-            lambda n=name, o=options: models.get_model(n, weights=None, **o),
+            sized(lambda n=name, o=options: models.get_model(n, weights=None, **o)),
             (2, 3, size, size),
         )
     for name in models.list_models(models.segmentation):
         options = {"weights_backbone": None} | ({} if name.startswith("lraspp") else {"aux_loss": True})
-        yield f"torchvision {name}", lambda n=name, o=options: models.get_model(n, weights=None, **o), (2, 3, 64, 64)
+        yield f"torchvision {name}", models.get_model(name, weights=None, **options), (2, 3, 64, 64)
     for name in models.list_models(models.video):
         size = 224 if name.startswith(("mvit", "s3d", "swin3d")) else 112
-        yield f"torchvision {name}", lambda n=name: models.get_model(n, weights=None), (1, 3, 16, size, size)
+        yield f"torchvision {name}", models.get_model(name, weights=None), (1, 3, 16, size, size)
+
+
+def sized(build: Callable[[], nn.Module]) -> nn.Module:
+    """The model; on the meta device where it is too large for this machine."""
+    model = on_meta(build)
+    return model if sum(parameter.numel() for parameter in model.parameters()) > LARGEST else build()
 
 
 def main_output(result: object) -> Tensor:
@@ -138,30 +132,18 @@ def check_head(model: nn.Module, shape: tuple[int, ...]) -> str:
     return ""
 
 
-def built(build: Callable[[], nn.Module]) -> nn.Module:
-    """The model in eval mode; on the meta device where it is too large for this machine."""
-    try:
-        with torch.device("meta"):
-            model = build()
-        if sum(parameter.numel() for parameter in model.parameters()) > LARGEST:
-            return model.eval()
-    except (NotImplementedError, RuntimeError):  # reads a value while it is built
-        pass
-    return build().eval()
-
-
 def prove_heads(only: str) -> int:
     failed, total, start = [], 0, time.perf_counter()
     libraries = {"torchvision": torchvision_cases, "timm": timm_cases}
     for library in (name for name in libraries if only.split(" ")[0] in (name, "")):
-        for name, build, shape in libraries[library]():
+        for name, model, shape in libraries[library]():
             if only not in name:
                 continue
             total += 1
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 try:
-                    problem = check_head(built(build), shape)
+                    problem = check_head(model.eval(), shape)
                 except Exception as error:
                     problem = f"{type(error).__name__}: {str(error).splitlines()[0][:150]}"
             if problem:
