@@ -43,21 +43,20 @@ def settle(recipe: Recipe, target: Target, task: Task, device: torch.device, upd
     updates = recipe.updates or (recipe.epochs or epochs(device, updates_per_epoch)) * updates_per_epoch
     has_source = bool(target.origin)
     metric = check_metric(task, recipe.metric)
+    head = recipe.head if recipe.head != "auto" else head_start(target, task)
+    # A random head has further to go than the source's weights; a fitted one is where it should be.
+    multiplier = 10.0 if has_source and head == "random" else 1.0
     return dataclasses.replace(
         recipe,
         task=task,
         model=target.component,
         schedule=following(recipe.schedule, metric),
-        head=recipe.head
-        if recipe.head != "auto"
-        else "probe"
-        if has_source and can_probe(target.model, task)
-        else "random",
+        head=head,
         norm=recipe.norm if recipe.norm != "auto" else "frozen" if has_source else "follow",
         warmup=recipe.warmup if recipe.warmup is not None else 0.0 if recipe.schedule.name else 0.1,
         lr=recipe.lr if recipe.lr is not None else lr,
         weight_decay=recipe.weight_decay if recipe.weight_decay is not None else decay,
-        head_multiplier=recipe.head_multiplier if recipe.head_multiplier is not None else 10.0 if has_source else 1.0,
+        head_multiplier=recipe.head_multiplier if recipe.head_multiplier is not None else multiplier,
         updates=updates,
         epochs=None,
         eval_every=recipe.eval_every or min(updates_per_epoch, updates),
@@ -69,7 +68,7 @@ def settle(recipe: Recipe, target: Target, task: Task, device: torch.device, upd
 
 
 def head_start(target: Target, task: Task) -> Literal["probe", "random"]:
-    """How a new output layer starts: from a probe of the source's features, where there is a source and a probe fits."""
+    """How a new output layer starts: from a probe of the source's features, where there are both."""
     return "probe" if target.origin and can_probe(target.model, task) else "random"
 
 
