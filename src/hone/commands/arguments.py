@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import docstring_parser
+import yaml
 
 from hone import checks
 from hone.recipe.component import Component
 from hone.recipe.schema import COMPONENTS, Recipe, option_names, read_recipe, recipe_from
 from hone.recipe.text import from_yaml
 
+#: Fields that say the same thing in two ways: stating the one takes back what a recipe file says by the other.
+_INSTEAD = {"epochs": "updates", "updates": "epochs", "weights": "source", "source": "weights"}
 #: Fields that have another name on the command line, because Python keeps the word for itself.
 _SPELLED = {"source": "from"}
 _DESCRIPTION = """\
@@ -101,7 +104,8 @@ def values_from_arguments(
     found = parser.parse_args(plain)
     values: dict[str, Any] = dict(read_recipe(Path(found.config))) if found.config else {}
     fields = [name for name in option_names() if _option(name) not in own]
-    values |= {name: value for name, value in vars(found).items() if name in fields and value is not None}
+    stated = {name: value for name, value in vars(found).items() if name in fields and value is not None}
+    values = {name: value for name, value in values.items() if _INSTEAD.get(name) not in stated} | stated
     for name, options in dotted.items():
         component = Component.of(name, values.get(name))
         values[name] = Component(options.pop("name", component.name), {**component.options, **options})
@@ -168,5 +172,8 @@ def apart(words: Sequence[str]) -> tuple[list[str], dict[str, dict[str, Any]]]:
             if not rest:
                 raise ValueError(f"{word} needs a value")
             value = rest.pop(0)
-        dotted.setdefault(component, {})[key] = from_yaml(value)
+        try:
+            dotted.setdefault(component, {})[key] = from_yaml(value)
+        except yaml.YAMLError as error:
+            raise checks.invalid(f"--{component}.{key}", "be a value as YAML writes it", value) from error
     return plain, dotted
