@@ -8,6 +8,7 @@ python benchmarks/transfer.py apply      # what applying a plan costs after each
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import statistics
 import sys
@@ -25,7 +26,7 @@ from hone.transfer import FreezePlan, apply_freeze, find_head, parameter_groups,
 from hone.transfer.trace import trace_head
 
 CLASSES = 7
-LARGEST = 50_000_000  # parameters; a larger model is judged on the meta device
+LARGEST = int(os.environ.get("HONE_LARGEST", "50_000_000"))  # parameters; a larger model is judged on the meta device
 
 
 #: What timm calls its smaller models, the smallest first.
