@@ -120,14 +120,14 @@ def photos(part: str, size: int) -> tuple[Tensor, Tensor]:
 
 def small_network() -> nn.Module:
     layers: list[nn.Module] = []
-    for before, after in ((3, 16), (16, 32), (32, 64)):
+    for before, after in ((3, 8), (8, 16), (16, 32)):
         layers += [
             nn.Conv2d(before, after, 3, padding=1, bias=False),
             nn.BatchNorm2d(after),
             nn.ReLU(),
             nn.MaxPool2d(2),
         ]
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 5))
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 5))
 
 
 def accuracy_after(kind: str, seed: int, train: tuple[Tensor, Tensor], val: tuple[Tensor, Tensor]) -> tuple[float, int]:
@@ -137,7 +137,7 @@ def accuracy_after(kind: str, seed: int, train: tuple[Tensor, Tensor], val: tupl
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.01)
     updates = 0
     while updates < 200:
-        index = torch.randint(len(train[1]), (32,))
+        index = torch.randint(len(train[1]), (16,))
         with precision.autocast():
             logits = model(train[0][index])
         precision.backward(nn.functional.cross_entropy(logits.float(), train[1][index]))
