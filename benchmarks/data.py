@@ -128,23 +128,31 @@ def torchvision_batches(data: Path, workers: int = 0) -> Callable[[], Iterator[A
     return endless
 
 
-def milliseconds(make: Callable[[], Iterator[Any]], batches: int, repeats: int = 5) -> list[float]:
+def milliseconds(
+    make: Callable[[], Iterator[Any]], batches: int, repeats: int, clock: Callable[[], float]
+) -> list[float]:
     """Milliseconds an image of each repeat, after one that warms up."""
     source = make()
     spent = []
     for _ in range(repeats + 1):
-        began = time.perf_counter()
+        began = clock()
         for _ in islice(source, batches):
             pass
-        spent.append((time.perf_counter() - began) * 1000 / (batches * BATCH))
+        spent.append((clock() - began) * 1000 / (batches * BATCH))
     if hasattr(source, "close"):
         source.close()
     return spent[1:]
 
 
-def speed(data: Path, workers: int) -> None:
-    """Milliseconds an image of hone's and torchvision's pipelines, alternating in one process."""
+def speed(data: Path, workers: int, repeats: int) -> None:
+    """Milliseconds an image of hone's and torchvision's pipelines, one after another in one process.
+
+    Without workers, of processor time: other programs on the machine hardly change it.
+    """
     import torch
+
+    clock = time.perf_counter if workers else time.process_time
+    print("wall-clock time" if workers else "processor time of one thread")
 
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as temporary:
@@ -158,7 +166,7 @@ def speed(data: Path, workers: int) -> None:
         }
         base = None
         for name, make in cases.items():
-            spent = milliseconds(make, batches=12)
+            spent = milliseconds(make, 12, repeats, clock)
             middle = statistics.median(spent)
             base = base or middle
             print(
@@ -183,13 +191,14 @@ def main() -> None:
     rate = kinds.add_parser("speed")
     rate.add_argument("data", type=Path)
     rate.add_argument("--workers", type=int, default=0)
+    rate.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
     if options.kind == "start":
         start(options.count, options.batches, options.workers)
     elif options.kind == "one":
         print(json.dumps(one_start(options.folder, options.batches, options.workers)))
     else:
-        speed(options.data, options.workers)
+        speed(options.data, options.workers, options.repeats)
 
 
 if __name__ == "__main__":
