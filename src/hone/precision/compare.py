@@ -29,6 +29,11 @@ class Difference(NamedTuple):
     norm: float
 
 
+def widened(tensor: Tensor) -> Tensor:
+    """The tensor in float64, on the CPU where its device has no such thing."""
+    return (tensor.cpu() if tensor.device.type == "mps" else tensor).double()
+
+
 def difference(exact: Tensor, half: Tensor, kind: str, scale: float = 1.0) -> Difference:
     """Compare ``half``, which is multiplied by ``scale``, with ``exact``.
 
@@ -46,7 +51,7 @@ def difference(exact: Tensor, half: Tensor, kind: str, scale: float = 1.0) -> Di
         >>> difference(exact, exact.half(), "fp16")
         Difference(overflow=0.25, underflow=0.25, lost=9.9...e-15, error=9.9...e-15, norm=100000.0...)
     """
-    exact, half = exact.double(), half.double()
+    exact, half = widened(exact), widened(half)
     sound = exact.isfinite()
     overflow = sound & ~half.isfinite()
     gone = sound & (exact != 0) & (half == 0) & ((exact * scale).abs() < SMALLEST[kind])

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from hone.precision.compare import widened
 from hone.precision.trace import PASSING, SWITCHING, Record, Trace
 from hone.precision.verdict import Fault, Layer, Verdict
 
@@ -168,7 +169,7 @@ def cosine_of(half: Sequence[Tensor | None], exact: Sequence[Tensor | None]) -> 
     dot = half_square = exact_square = 0.0
     for a, b in zip(half, exact, strict=True):
         if a is not None and b is not None:
-            x, y = a.double().flatten(), b.double().flatten()
+            x, y = widened(a).flatten(), widened(b).flatten()
             dot += (x @ y).item()
             half_square += (x @ x).item()
             exact_square += (y @ y).item()
@@ -180,7 +181,7 @@ def cosine_of(half: Sequence[Tensor | None], exact: Sequence[Tensor | None]) -> 
 def starved(half: Sequence[Tensor | None], exact: Sequence[Tensor | None]) -> bool:
     """Whether a parameter gets no gradient any more that gets one in float32, above the rounding noise of a zero."""
     norms = [
-        (b.double().norm().item(), 0.0 if a is None else a.double().norm().item())
+        (widened(b).norm().item(), 0.0 if a is None else widened(a).norm().item())
         for a, b in zip(half, exact, strict=True)
         if b is not None
     ]
