@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -64,7 +65,8 @@ def test_kernels_equal_plain_torch(
                 with plain_torch():
                     expected = sums_and_grad(softmax, logits.double(), target, valid, **options)
                 torch.testing.assert_close(got[0], expected[0], rtol=1e-5, atol=1e-6)
-                bound = (2**-8 if dtype == torch.bfloat16 else 1e-5) * expected[1].abs().max() + 1e-12
+                # Where every softmax is saturated the gradient itself is a rounding of the upstream ones (up to 1).
+                bound = (2**-8 if dtype == torch.bfloat16 else 1e-5) * expected[1].abs().max() + 2.5e-7
                 assert (got[1].double() - expected[1]).abs().max() <= bound
 
 
@@ -77,6 +79,7 @@ def test_a_wrong_gradient_is_seen() -> None:
 
 
 @built
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # opcheck's own doing
 @pytest.mark.parametrize("sigmoid", [False, True])
 def test_torch_knows_the_operator(sigmoid: bool) -> None:
     logits, target, mask = inputs(not sigmoid, (2, 3, 5, 4), torch.float32)
@@ -130,6 +133,7 @@ def test_inplace_leaves_a_leaf_alone() -> None:
 
 
 @built
+@pytest.mark.skipif(not os.environ.get("HONE_HEAVY"), reason="a minute over 4 GiB; set HONE_HEAVY=1")
 def test_offsets_beyond_31_bits(tmp_path: Path) -> None:
     """Index arithmetic: of 2^31 + 300 logits only the last differ from 0, in files that take no room."""
     voxels = 2**30 + 150

@@ -7,6 +7,7 @@ from typing import Any
 
 #: Public name -> the module that defines it, resolved on first use.
 _HOME: dict[str, str] = {
+    "check_loss": "hone.testing.losses",
     "check_schedule": "hone.testing.schedules",
 }
 
