@@ -17,7 +17,6 @@ from hone.commands.console import say
 from hone.commands.tables import add_row, columns, show
 from hone.precision import Diagnosis, Verdict, diagnose, draw_layers, keep_fp32
 from hone.recipe.build import Job, build_job
-from hone.recipe.folder import as_json
 from hone.recipe.notes import notes
 from hone.recipe.schema import recipe_from
 from hone.training import World, pick_device
@@ -48,7 +47,10 @@ def main(words: Sequence[str]) -> int:
         say(subject, escape(told[subject]))
     batches = list(itertools.islice(job.train.batches(0), found.batches))
     photos = sum(len(target) for _, target in batches)
-    say("looked at", f"{photos} photos, {len(batches)} batches of {recipe.batch_size}, forward and backward")
+    say(
+        "looked at",
+        f"{photos} photos in {len(batches)} {'batches' if len(batches) > 1 else 'batch'}, forward and backward",
+    )
     diagnosis = examine(job, batches, kinds)
     _show(diagnosis)
     if found.layers:

@@ -15,6 +15,7 @@ from hone.recipe.build import Job, build_job
 from hone.recipe.folder import as_json
 from hone.recipe.notes import notes
 from hone.recipe.schema import Recipe
+from hone.recipe.start import start_from_probe
 from hone.report import terminal_rates
 from hone.report.canvas import INK, INKS, LINE, SOFT, blank, save_figure
 from hone.training import World, pick_device
@@ -35,6 +36,8 @@ def find_lr(recipe: Recipe, found: argparse.Namespace) -> RangeTest:
     told = dict(notes(job))
     for subject in ("data", "model", "trains", "precision"):
         say(subject, escape(told[subject]))
+    if job.recipe.head == "probe":
+        start_from_probe(job)  # as hone fit begins, or the loss of a random output layer would be what falls
     test = run_shown(job, found)
     print(chart(test))
     _say_result(test, job)

@@ -68,7 +68,10 @@ def of_data(recipe: Recipe) -> tuple[dict[str, list[float]], Any]:
     groups = job.optimizer.param_groups
     rates = {str(group["name"]): float(group["lr"]) for group in groups}
     frozen = {str(group["name"]) for group in groups if not any(p.requires_grad for p in group["params"])}
-    return merged(curves(job.schedule, rates, total_updates=job.total_updates), frozen), job.schedule
+    if frozen:
+        say("frozen", f"{len(frozen)} of {len(groups)} groups of parameters: not drawn")
+    drawn = curves(job.schedule, rates, total_updates=job.total_updates)
+    return merged({name: values for name, values in drawn.items() if name not in frozen}), job.schedule
 
 
 def of_length(recipe: Recipe, updates_per_epoch: int | None) -> tuple[dict[str, list[float]], Any]:
@@ -88,20 +91,18 @@ def of_length(recipe: Recipe, updates_per_epoch: int | None) -> tuple[dict[str, 
     return curves(bound, {"lr": float(settled.lr or 0.0)}, total_updates=recipe.updates), bound
 
 
-def merged(drawn: dict[str, list[float]], frozen: set[str]) -> dict[str, list[float]]:
-    """Curves by group, those without weight decay left out where their sibling's is the same; frozen ones say so.
+def merged(drawn: dict[str, list[float]]) -> dict[str, list[float]]:
+    """Curves by group, less those of groups without weight decay whose sibling has the same.
 
     Example:
-        >>> merged({"trunk": [0.1], "trunk no decay": [0.1], "head": [1.0]}, {"trunk", "trunk no decay"})
-        {'trunk (frozen)': [0.1], 'head': [1.0]}
+        >>> merged({"trunk": [0.1], "trunk no decay": [0.1], "head": [1.0]})
+        {'trunk': [0.1], 'head': [1.0]}
     """
-    shown: dict[str, list[float]] = {}
-    for name, rates in drawn.items():
-        sibling = name.removesuffix(" no decay")
-        if sibling != name and drawn.get(sibling) == rates and (sibling in frozen) == (name in frozen):
-            continue
-        shown[f"{name} (frozen)" if name in frozen else name] = rates
-    return shown
+    return {
+        name: rates
+        for name, rates in drawn.items()
+        if not name.endswith(" no decay") or drawn.get(name.removesuffix(" no decay")) != rates
+    }
 
 
 def _say_more(bound: Any, total_updates: int) -> None:

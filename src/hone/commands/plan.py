@@ -160,13 +160,13 @@ def _measured(job: Job, batch: tuple[Tensor, Tensor], plans: Sequence[Plan], sec
 
 def _show(table: PlanTable, own_batch: int) -> None:
     best = table.best
-    head = ("precision", "layout", "compiled", "checkpointing", ">batch", ">photos/s", ">quartiles", ">peak MiB", "")
-    drawn = columns(*head)
+    # A column that would hold the same dash in every row says nothing.
+    extras = [name for name in ("compile", "checkpointing") if any(getattr(row.plan, name) for row in table.rows)]
+    drawn = columns("precision", "layout", *extras, ">batch", ">photos/s", ">quartiles", ">peak MiB", "")
     for row in table.rows:
-        plan = row.plan
-        words = [plan.kind, _layout(plan), _word(plan.compile), _word(plan.checkpointing), str(plan.batch_size)]
+        words = [row.plan.kind, _layout(row.plan), *("yes" if getattr(row.plan, name) else "–" for name in extras)]
         mark = row.failure or ("<- taken" if row is best else "")
-        add_row(drawn, [*words, *_figures(row), mark], style="bold" if row is best else "")
+        add_row(drawn, [*words, row.plan.batch_size, *_figures(row), mark], style="bold" if row is best else "")
     show(drawn)
     plan = best.plan
     say("take", f"--precision {plan.kind} --layout {_layout(plan)} --batch-size {plan.batch_size}")
@@ -187,7 +187,3 @@ def _figures(row: Measurement) -> list[str]:
 
 def _layout(plan: Plan) -> str:
     return "channels_last" if plan.channels_last else "contiguous"
-
-
-def _word(flag: bool) -> str:
-    return "yes" if flag else "–"
