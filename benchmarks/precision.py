@@ -1,6 +1,6 @@
 """Precision, measured: the cost of ``step``, the doctor against injected faults, parity of formats, speed of layouts.
 
-    python benchmarks/precision.py step      # microseconds over the bare calls
+    python benchmarks/precision.py step      # microseconds of processor time over the bare calls
     python benchmarks/precision.py doctor    # 360 injected faults in 10 networks, 50 healthy diagnoses
     python benchmarks/precision.py parity    # 200 updates on real photos: fp32, bf16, fp16, 3 seeds
     python benchmarks/precision.py speed     # fp32 plain against channels_last, huge pages, and bf16 where native
@@ -24,7 +24,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from hone.precision import Plan, Precision, diagnose, measure_plans, native_bf16
+from hone.precision import Plan, Precision, diagnose, native_bf16
+from hone.precision.measure import prepared
+from hone.precision.memory import PeakMemory
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"
@@ -42,10 +44,10 @@ def quartiles(values: list[float]) -> str:
 
 
 def microseconds(call: Callable[[], object], times: int = 500) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in range(times):
         call()
-    return (time.perf_counter() - start) / times * 1e6
+    return (time.process_time() - start) / times * 1e6
 
 
 def step() -> None:
@@ -202,17 +204,24 @@ def candidates() -> dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]]:
 
 
 def one(name: str, plan: Plan, steps: int) -> None:
-    """One plan in a process of its own: huge pages are chosen by the environment before torch starts."""
-    torch.set_num_threads(os.cpu_count() or 1)
+    """One plan in a process of its own: huge pages are chosen by the environment before torch starts.
+
+    One thread and processor time: on a shared machine the clock measures the neighbours.
+    """
+    torch.set_num_threads(1)
     build, shape = candidates()[name]
     torch.manual_seed(0)
     batch = torch.randn(*shape), torch.randint(0, 3, (shape[0],))
     sized = Plan(kind=plan.kind, channels_last=plan.channels_last, batch_size=shape[0])
-    table = measure_plans(
-        build(), batch, lambda x, y: nn.functional.cross_entropy(x.float(), y), [sized], steps=steps, warmup_steps=1
-    )
-    row = table.rows[0]
-    print(json.dumps([row.samples_per_second, row.low, row.high, row.peak_bytes or 0]))
+    model, peak = build(), PeakMemory("cpu")
+    update = prepared(model, batch, lambda x, y: nn.functional.cross_entropy(x.float(), y), sized, torch.optim.AdamW)
+    update()
+    rates = []
+    for _ in range(steps):
+        start = time.process_time()
+        update()
+        rates.append(shape[0] / (time.process_time() - start))
+    print(json.dumps([statistics.median(rates), min(rates), max(rates), peak.read() or 0]))
 
 
 def speed(names: list[str], steps: int, rounds: int) -> None:
@@ -245,7 +254,7 @@ def speed(names: list[str], steps: int, rounds: int) -> None:
             ratios[variant].append(rate / plain)
             peak = max(row[3] for row in found) / 2**20
             print(
-                f"{name:14} {variant:34} {rate:7.2f} samples/s ({low:.2f} to {high:.2f}), {rate / plain:.2f}x, "
+                f"{name:14} {variant:34} {rate:7.2f} samples/cpu-s ({low:.2f} to {high:.2f}), {rate / plain:.2f}x, "
                 f"peak {peak:.0f} MiB",
                 flush=True,
             )
