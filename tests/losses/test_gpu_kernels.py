@@ -32,7 +32,8 @@ for shape, dtype in [((2, 5, 7, 9), torch.float32), ((1, 14, 300), torch.float32
             upstream *= expected.detach() != 0
             (right,) = torch.autograd.grad(expected, exact, upstream)
             grad = gpu.compute_grad(upstream, logits, target, mask, 255, flags, gamma)
-            bound = (2**-8 if dtype == torch.bfloat16 else 1e-5) * right.abs().max() + 2.5e-7
+            # The interpreter cuts float32 to bfloat16 where a GPU rounds: one unit instead of half of one.
+            bound = (2**-7 if dtype == torch.bfloat16 else 1e-5) * right.abs().max() + 2.5e-7
             assert (grad.double() - right).abs().max() <= bound, (shape, flags, gamma)
 wrong = gpu.compute_grad(torch.ones(8, 2, 3).double(), logits, target, None, 255, 0, 0.0)
 assert (wrong.double() - right).abs().max() > bound  # the law can fail

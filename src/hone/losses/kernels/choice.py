@@ -3,14 +3,43 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 from collections.abc import Iterator
 from contextvars import ContextVar
 
 import torch
 
+from hone.checks import invalid
 from hone.losses.kernels import native
 
 _plain: ContextVar[bool] = ContextVar("hone_plain_torch", default=False)
+_triton: ContextVar[bool] = ContextVar("hone_triton", default=False)
+
+
+def use_triton(on: bool = True) -> None:
+    """Let losses of tensors on a GPU use the Triton kernels, which are tested in Triton's interpreter only.
+
+    Without it they use plain torch there. Softmax losses against labels are served, in float32 and half precision.
+
+    Args:
+        on: whether to.
+
+    Raises:
+        ValueError: Triton is not installed.
+
+    Example:
+        >>> use_triton(False)
+        >>> in_use("cuda")
+        'torch'
+    """
+    if on and importlib.util.find_spec("triton") is None:
+        raise invalid("on", "be False where Triton is not installed", on)
+    _triton.set(on)
+
+
+def is_triton() -> bool:
+    """Whether `use_triton` is in force."""
+    return _triton.get()
 
 
 @contextlib.contextmanager
@@ -52,4 +81,4 @@ def in_use(device: str | torch.device = "cpu") -> str:
         return "torch"
     if kind == "cpu" and native.library() is not None:
         return f"native {native.LEVELS[native.level()]}"
-    return "torch"
+    return "triton" if kind == "cuda" and is_triton() else "torch"

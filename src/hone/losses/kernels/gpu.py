@@ -1,9 +1,12 @@
 """The same operator in Triton. See ``cpu/softmax.inc`` for the sums and the derivation of the gradient.
 
 One program handles a block of voxels of one sample and all classes; its sums go to a row of their own and are added in
-float64 afterwards, so that the result is the same every time. A label out of range makes the sums NaN: raising would make
-the host wait for the device.
+float64 afterwards, so that the result is the same every time. A label out of range makes the sums NaN: raising would
+make the host wait for the device.
 """
+
+# Triton compiles these functions from their source: they have no types that Python knows.
+# mypy: disable-error-code="no-untyped-def, untyped-decorator, no-untyped-call"
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ BLOCK_LOGITS = 8192
 @triton.jit
 def _load(
     logits, target, mask, sample, first, C, V, ignore, HAS_MASK: tl.constexpr, BC: tl.constexpr, BV: tl.constexpr
-):  # type: ignore[no-untyped-def]
+):
     """exp(x - max), its sum, x - max at the label, labels (-1 where nothing counts, C where out of range)."""
     voxel = first + tl.arange(0, BV)
     classes = tl.arange(0, BC)
@@ -58,10 +61,10 @@ def _sums(
     HAS_MASK: tl.constexpr,
     BC: tl.constexpr,
     BV: tl.constexpr,
-):  # type: ignore[no-untyped-def]
+):
     sample = tl.program_id(1).to(tl.int64)
     first = tl.program_id(0).to(tl.int64) * BV
-    exps, total, shifted, label_shift, chosen, label, valid, _ = _load(
+    exps, total, shifted, label_shift, chosen, label, valid, _place = _load(
         logits, target, mask, sample, first, C, V, ignore, HAS_MASK, BC, BV
     )
     classes = tl.arange(0, BC)
@@ -108,10 +111,10 @@ def _grad(
     HAS_MASK: tl.constexpr,
     BC: tl.constexpr,
     BV: tl.constexpr,
-):  # type: ignore[no-untyped-def]
+):
     sample = tl.program_id(1).to(tl.int64)
     first = tl.program_id(0).to(tl.int64) * BV
-    exps, total, shifted, label_shift, chosen, label, valid, place = _load(
+    exps, total, shifted, label_shift, chosen, _label, valid, place = _load(
         logits, target, mask, sample, first, C, V, ignore, HAS_MASK, BC, BV
     )
     classes = tl.arange(0, BC)

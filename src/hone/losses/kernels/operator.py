@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from hone.losses.kernels import native
-from hone.losses.kernels.choice import is_plain
+from hone.losses.kernels.choice import is_plain, is_triton
 
 
 @torch.library.custom_op("hone::region_sums", mutates_args=())
@@ -16,6 +16,10 @@ def region_sums(
     logits: Tensor, target: Tensor, mask: Tensor | None, sigmoid: bool, ignore_index: int, flags: int, gamma: float
 ) -> Tensor:
     """The sums ``(8, N, C)`` of logits ``(N, C, *spatial)``, float64, in the order of `hone.losses.sums.Sums`."""
+    if logits.is_cuda:
+        from hone.losses.kernels import gpu  # Triton is there only where `use_triton` was asked for
+
+        return gpu.compute_sums(logits, target, mask, ignore_index, flags, gamma)
     return native.compute_sums(logits, target, mask, sigmoid, ignore_index, flags, gamma)
 
 
@@ -38,6 +42,10 @@ def region_sums_grad(
     gamma: float,
 ) -> Tensor:
     """The gradient of the logits from that of the sums."""
+    if logits.is_cuda:
+        from hone.losses.kernels import gpu
+
+        return gpu.compute_grad(upstream, logits, target, mask, ignore_index, flags, gamma)
     return native.compute_grad(upstream, logits, target, mask, sigmoid, ignore_index, flags, gamma).view(logits.shape)
 
 
@@ -102,15 +110,26 @@ def fused_sums(
     inplace: bool,
 ) -> Tensor | None:
     """The sums by a kernel, or None where none takes these tensors (or `plain_torch` asks for torch)."""
-    if is_plain() or not native.serves(logits, target, sigmoid=sigmoid):
+    if is_plain() or not (native.serves(logits, target, sigmoid=sigmoid) or _triton_serves(logits, target, sigmoid)):
         return None
     options = (sigmoid, ignore_index, flags, gamma)
     # Over a copy (of logits that are not contiguous) nothing would be saved; a compiled graph owns its memory itself.
-    if inplace and logits.is_contiguous() and not logits.is_leaf and not torch.compiler.is_compiling():
+    if (
+        inplace
+        and not logits.is_cuda
+        and logits.is_contiguous()
+        and not logits.is_leaf
+        and not torch.compiler.is_compiling()
+    ):
         sums: Tensor = _InPlace.apply(logits, target, mask, *options)
         return sums
     computed: Tensor = region_sums(logits, target, mask, *options)
     return computed
+
+
+def _triton_serves(logits: Tensor, target: Tensor, sigmoid: bool) -> bool:
+    known = (torch.float32, torch.bfloat16, torch.float16)
+    return is_triton() and logits.is_cuda and logits.numel() > 0 and not sigmoid and logits.dtype in known
 
 
 def _twice_differentiable(
