@@ -124,7 +124,7 @@ def _regress(
     from sklearn.model_selection import GridSearchCV, StratifiedKFold
     from threadpoolctl import threadpool_limits
 
-    model: Any = LogisticRegression(C=_USUAL_INVERSE_PENALTY, max_iter=100, tol=1e-3)
+    model: Any = LogisticRegression(C=_USUAL_INVERSE_PENALTY, max_iter=200, tol=1e-4)
     # One thread: problems of this size are slower on several, and far slower where others want the processor too.
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # not converged within max_iter is good enough for a start
