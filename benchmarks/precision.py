@@ -247,6 +247,7 @@ def speed(names: list[str], steps: int, rounds: int) -> None:
                     check=True,
                 )
                 rows[variant].append(json.loads(done.stdout.splitlines()[-1]))
+                print(f"  {name} {variant}: {rows[variant][-1][0]:.2f} samples/cpu-s", flush=True)
         plain = statistics.median(row[0] for row in rows["plain fp32"])
         for variant, found in rows.items():
             rate = statistics.median(row[0] for row in found)
