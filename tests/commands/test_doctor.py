@@ -82,6 +82,31 @@ def test_the_fault_and_its_cure(photos: Path, capsys: pytest.CaptureFixture[str]
     assert "in fp16" in said and "2 " in said
 
 
+def test_the_advice_holds_in_a_run(fit: Fit, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sick = ["--model", "sick_parts:network", "--precision", "fp16"]
+    run = fit(photos, *sick, "--keep-fp32", "2")
+    assert "fp16 but 2, " in capsys.readouterr().out
+    assert run.recipe.keep_fp32 == ("2",)
+    assert run.result.skipped == 0
+    assert cli.main(["evaluate", str(run.path), str(photos), "--device", "cpu"]) == 0
+    measured = float(capsys.readouterr().out.split("loss")[1].split()[0])
+    assert measured == pytest.approx(run.result.final["loss"], abs=1e-4)  # evaluated in the same numbers
+    assert cli.main(["fit", str(photos), *sick, *OPTIONS, "--updates", "3", "--out", str(run.path.parent / "bad")]) == 2
+
+
+def test_several_modules_and_none_that_matches(
+    fit: Fit, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--model", "sick_parts:network", "--model.detours", "2", "--precision", "fp16"]
+    run = fit(photos, *words, "--keep-fp32", "2", "--keep-fp32", "4")
+    again = tmp_path / "again"
+    assert cli.main(["fit", "--config", str(run.path / "recipe.yaml"), "--out", str(again)]) == 0
+    assert Run(again).recipe.keep_fp32 == ("2", "4")
+    capsys.readouterr()
+    assert cli.main(["fit", str(photos), *words, "--keep-fp32", "norm*", *OPTIONS, "--out", str(tmp_path / "x")]) == 2
+    assert "keep_fp32 pattern 'norm*' is not known" in capsys.readouterr().err
+
+
 def test_modules_are_advised_together_and_only_if_they_cure(photos: Path) -> None:
     values = {"model": {"name": "sick_parts:network", "detours": 2}, "image_size": 32, "batch_size": 8}
     job = build_job(recipe_from({"data": str(photos), "device": "cpu", **values}), World())

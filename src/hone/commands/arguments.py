@@ -139,6 +139,8 @@ def _reading(hint: Any) -> dict[str, Any]:
         return {"action": argparse.BooleanOptionalAction}
     if typing.get_origin(hint) is typing.Literal:
         return {"choices": typing.get_args(hint)}
+    if typing.get_origin(hint) is tuple:
+        return {"action": "append", "metavar": "PATTERN"}
     if isinstance(hint, types.UnionType):
         hint = next(kind for kind in typing.get_args(hint) if kind is not types.NoneType)
     kind = str if hint is Component else hint
@@ -147,7 +149,7 @@ def _reading(hint: Any) -> dict[str, Any]:
 
 def _default(field: dataclasses.Field[Any]) -> str:
     value = field.default.name if isinstance(field.default, Component) else field.default
-    return "" if value is None or value is dataclasses.MISSING or isinstance(value, bool) else f" ({value})"
+    return "" if value in (None, (), dataclasses.MISSING) or isinstance(value, bool) else f" ({value})"
 
 
 def apart(words: Sequence[str]) -> tuple[list[str], dict[str, dict[str, Any]]]:

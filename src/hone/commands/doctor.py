@@ -19,6 +19,7 @@ from hone.precision import Diagnosis, Verdict, diagnose, draw_layers, keep_fp32
 from hone.recipe.build import Job, build_job
 from hone.recipe.notes import notes
 from hone.recipe.schema import recipe_from
+from hone.recipe.trial import check_fits
 from hone.training import World, pick_device
 from hone.transfer import apply_freeze
 
@@ -42,6 +43,7 @@ def main(words: Sequence[str]) -> int:
     # The format is what is asked about: the job itself is built in float32, which every device has.
     kinds = (recipe.precision,) if recipe.precision in _HALVES else _HALVES
     job = build_job(dataclasses.replace(recipe, precision="fp32"), World(device=pick_device(recipe.device)))
+    check_fits(job)
     told = dict(notes(job))
     for subject in ("data", "model", "trains"):
         say(subject, escape(told[subject]))

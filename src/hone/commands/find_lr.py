@@ -16,6 +16,7 @@ from hone.recipe.folder import as_json
 from hone.recipe.notes import notes
 from hone.recipe.schema import Recipe
 from hone.recipe.start import start_from_probe
+from hone.recipe.trial import check_fits
 from hone.report import terminal_rates
 from hone.report.canvas import INK, INKS, LINE, SOFT, blank, save_figure
 from hone.training import World, pick_device
@@ -33,6 +34,7 @@ def find_lr(recipe: Recipe, found: argparse.Namespace) -> RangeTest:
     if not recipe.data:
         raise ValueError("DATA must be given: hone lr --find tries rates out on real batches")
     job = build_job(recipe, World(device=pick_device(recipe.device)))
+    check_fits(job)
     told = dict(notes(job))
     for subject in ("data", "model", "trains", "precision"):
         say(subject, escape(told[subject]))

@@ -22,6 +22,7 @@ from hone.recipe.build import Job, build_job
 from hone.recipe.notes import notes
 from hone.recipe.resolve import resolve_optimizer
 from hone.recipe.schema import Recipe, recipe_from
+from hone.recipe.trial import check_fits
 from hone.training import World, pick_device
 from hone.transfer import apply_freeze
 
@@ -48,6 +49,7 @@ def main(words: Sequence[str]) -> int:
     # The plans lay the model out themselves, from the layout that a model has when it is built.
     plain = dataclasses.replace(recipe, layout="contiguous", batch_size=max(sizes), precision="fp32")
     job = build_job(plain, World(device=pick_device(recipe.device)), with_weights=False)
+    check_fits(job)
     told = dict(notes(job))
     for subject in ("data", "trains"):
         say(subject, escape(told[subject]))

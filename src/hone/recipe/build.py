@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from hone.data import EvalBatches, Examples, Preprocessing, Splits, TrainBatches, read_examples
-from hone.precision import Precision
+from hone.precision import Precision, keep_fp32
 from hone.recipe.choices import image_size, settle, warmup_updates
 from hone.recipe.resolve import resolve_loss, resolve_optimizer, resolve_schedule
 from hone.recipe.schema import Recipe
@@ -210,6 +210,7 @@ def _place(model: nn.Module, recipe: Recipe, world: World) -> None:
     model.to(world.device)
     if recipe.layout == "channels_last":
         model.to(memory_format=torch.channels_last)
+    keep_fp32(model, *recipe.keep_fp32)
 
 
 def _moved(criterion: Callable[..., Tensor], device: torch.device) -> Callable[..., Tensor]:

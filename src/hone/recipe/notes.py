@@ -25,10 +25,9 @@ def notes(job: Job) -> Iterator[tuple[str, str]]:
     yield "trains", f"{recipe.train}: {share}" + (", batch statistics frozen" if recipe.norm == "frozen" else "")
     yield "schedule", _schedule(job)
     size = f"{job.preprocessing.image_size} px, batch {recipe.batch_size}"
-    yield (
-        "precision",
-        f"{job.precision.kind}, {recipe.layout}, {size}" + (f" x {recipe.accumulate}" if recipe.accumulate > 1 else ""),
-    )
+    kept = f" but {' '.join(recipe.keep_fp32)}" if recipe.keep_fp32 else ""
+    times = f" x {recipe.accumulate}" if recipe.accumulate > 1 else ""
+    yield "precision", f"{job.precision.kind}{kept}, {recipe.layout}, {size}{times}"
     if job.world.size > 1:
         yield (
             "processes",

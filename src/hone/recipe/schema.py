@@ -40,6 +40,7 @@ class Recipe:
         schedule: any of torch's, or your_module:your_schedule (default: warm-up, then cosine to 0)
         warmup: updates of linear warm-up; below 1 a share of the run
         precision: auto, fp32, tf32, bf16 or fp16
+        keep_fp32: modules that stay in float32 (a name or glob; may be given again): what hone doctor advises
         optimizer: any of torch.optim but LBFGS, SparseAdam and Muon
         lr: base learning rate
         weight_decay: of weights; norms and biases have none
@@ -81,6 +82,7 @@ class Recipe:
     schedule: Component = Component()
     warmup: float | None = None
     precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto"
+    keep_fp32: tuple[str, ...] = ()
     optimizer: Component = Component("AdamW")
     lr: float | None = None
     weight_decay: float | None = None
@@ -108,6 +110,7 @@ class Recipe:
     def __post_init__(self) -> None:
         for name in COMPONENTS:
             object.__setattr__(self, name, Component.of(name, getattr(self, name)))
+        object.__setattr__(self, "keep_fp32", _patterns("keep_fp32", self.keep_fp32))
         checks.number("val_fraction", self.val_fraction, at_least=0, below=1)
         for name in ("batch_size", "accumulate"):
             checks.integer(name, getattr(self, name), at_least=1)
@@ -136,11 +139,22 @@ class Recipe:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as they stand in ``recipe.yaml``."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return {key: value.plain() if isinstance(value, Component) else value for key, value in values.items()}
+        return {
+            key: value.plain() if isinstance(value, Component) else list(value) if isinstance(value, tuple) else value
+            for key, value in values.items()
+        }
 
     def to_yaml(self) -> str:
         """The text of ``recipe.yaml``."""
         return "# hone fit --config of this file repeats the run\n" + yaml.safe_dump(self.to_dict(), sort_keys=False)
+
+
+def _patterns(name: str, value: object) -> tuple[str, ...]:
+    """One pattern or several, as a tuple."""
+    patterns = (value,) if isinstance(value, str) else value
+    if not isinstance(patterns, (tuple, list)) or not all(isinstance(each, str) and each for each in patterns):
+        raise checks.invalid(name, "be a pattern of module names, or a list of them", value)
+    return tuple(patterns)
 
 
 def option_names() -> list[str]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from hone import checks
 from hone.data import EvalBatches, Examples, Splits, read_examples
 from hone.data.find import find_photos
-from hone.precision import Precision
+from hone.precision import Precision, keep_fp32
 from hone.recipe.build import evaluation_batches
 from hone.recipe.folder import Loaded, Run, load, open_run
 from hone.recipe.resolve import resolve_loss
@@ -65,7 +65,7 @@ def evaluate_run(
     precision = Precision(recipe.precision, device=place)
     criterion = in_own_units(resolve_loss(recipe.loss, loaded.task), loaded.task)
     batches = evaluation_batches(recipe, examples, loaded.preprocessing, World(device=place))
-    outputs = run_over(_placed(loaded, place), batches, criterion, precision, World(device=place))
+    outputs = run_over(_placed(loaded, opened, place), batches, criterion, precision, World(device=place))
     return measure(loaded.task, outputs), len(examples)
 
 
@@ -88,7 +88,7 @@ def predict_run(
     place = pick_device(device)
     examples = Examples(find_photos(paths), torch.zeros(0), loaded.classes, loaded.task)
     precision = Precision(opened.recipe.precision, device=place)
-    model = _placed(loaded, place)
+    model = _placed(loaded, opened, place)
     batches = EvalBatches(examples, loaded.preprocessing, batch_size, device=place, channels_last=True)
     for inputs, _, indices in batches:
         with torch.inference_mode(), precision.autocast():
@@ -141,7 +141,9 @@ def _with_classes(examples: Examples, loaded: Loaded) -> Examples:
     return dataclasses.replace(examples, targets=targets, classes=loaded.classes)
 
 
-def _placed(loaded: Loaded, device: torch.device) -> torch.nn.Module:
+def _placed(loaded: Loaded, run: Run, device: torch.device) -> torch.nn.Module:
+    """The model where it is used, in the numbers in which it was trained."""
+    keep_fp32(loaded.model, *run.recipe.keep_fp32)
     return loaded.model.to(device).to(memory_format=torch.channels_last)
 
 
