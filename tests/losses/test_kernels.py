@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import doctest
 import os
 import subprocess
 import sys
@@ -177,3 +178,17 @@ def test_no_openmp_runtime_of_its_own() -> None:
     mapped = Path("/proc/self/maps").read_text().splitlines()
     before = {line.split()[-1] for line in mapped if "libgomp" in line and "torch" not in line}
     assert before <= {path for path in before if "sklearn" in path or "scikit" in path or "scipy" in path}
+
+
+@built
+def test_compiled_losses_equal_eager_ones() -> None:
+    x, target = torch.randn(2, 3, 8, 8, requires_grad=True), torch.randint(0, 3, (2, 8, 8))
+    loss = 0.5 * L.SoftmaxDiceLoss() + L.FocalLoss()
+    value, expected = torch.compile(loss, backend="aot_eager", fullgraph=True)(x, target), loss(x, target)
+    torch.testing.assert_close(value, expected)
+    torch.testing.assert_close(torch.autograd.grad(value, x), torch.autograd.grad(expected, x))
+
+
+def test_the_documentation_runs() -> None:
+    text = Path(__file__).resolve().parents[2] / "docs" / "losses.md"
+    assert doctest.testfile(str(text), module_relative=False).failed == 0

@@ -48,6 +48,12 @@ def level() -> int:
     return 0 if found is None else int(found.hone_level())
 
 
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def available() -> bool:
+    """Whether there is a library; torch's compiler takes the answer as it is instead of looking for files."""
+    return library() is not None
+
+
 def serves(logits: Tensor, target: Tensor, *, sigmoid: bool) -> bool:
     """Whether the kernels take these tensors."""
     types = VALUE_TYPES if sigmoid else LABEL_TYPES
@@ -57,7 +63,7 @@ def serves(logits: Tensor, target: Tensor, *, sigmoid: bool) -> bool:
         and target.dtype in types
         and logits.numel() > 0
         and not target.requires_grad
-        and library() is not None
+        and available()
     )
 
 
