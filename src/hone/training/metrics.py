@@ -1,12 +1,14 @@
-"""Metrics by task, from torchmetrics: names as the command line and the run folder use them."""
+"""Metrics by task, under the names that the command line and the run folder use.
+
+Written out here, in a few lines each, because importing torchmetrics takes longer than importing torch.
+"""
 
 from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
-from torchmetrics.functional import classification as of_classes
-from torchmetrics.functional import regression as of_numbers
 
 from hone import checks
 from hone.training.evaluate import Outputs
@@ -56,8 +58,8 @@ def measure(task: str, outputs: Outputs) -> dict[str, float]:
         outputs: of a whole data set.
 
     Returns:
-        Name -> value, ``loss`` first. F1 is the mean over the classes; balanced accuracy and mean average precision are
-        means over those classes that the data shows.
+        Name -> value, ``loss`` first. Balanced accuracy (mean recall) and mean average precision are over the classes
+        that the data shows, F1 over those that it shows or the model names; R2 over the columns that vary.
     """
     found = {"loss": outputs.loss}
     if task == "classify":
@@ -70,39 +72,49 @@ def measure(task: str, outputs: Outputs) -> dict[str, float]:
 def _of_classes(logits: Tensor, target: Tensor) -> dict[str, float]:
     classes = logits.shape[1]
     predicted = logits.argmax(1)
+    hits = (target[predicted == target]).bincount(minlength=classes).double()
+    support, claimed = (labels.bincount(minlength=classes).double() for labels in (target, predicted))
+    seen = support + claimed > 0
     values = {
-        "accuracy": (predicted == target).float().mean(),
-        "balanced_accuracy": _recall(predicted, target, classes),
-        "f1": of_classes.multiclass_f1_score(predicted, target, classes, average="macro"),
+        "accuracy": hits.sum() / len(target),
+        "balanced_accuracy": (hits / support)[support > 0].mean(),
+        "f1": (2 * hits / (support + claimed))[seen].mean(),
     }
     if classes > 5:
-        values["top5"] = of_classes.multiclass_accuracy(logits, target, classes, average="micro", top_k=5)
+        values["top5"] = (logits.topk(5).indices == target[:, None]).any(1).double().mean()
     return {name: float(value) for name, value in values.items()}
 
 
-def _recall(predicted: Tensor, target: Tensor, classes: int) -> Tensor:
-    """The mean recall of the classes that the data shows: of one that it does not show there is none."""
-    recall: Tensor = of_classes.multiclass_recall(predicted, target, classes, average="none")
-    return recall[target.bincount(minlength=classes) > 0].mean()
-
-
 def _of_labels(probs: Tensor, target: Tensor) -> dict[str, float]:
-    columns = range(probs.shape[1])
-    shown = [c for c in columns if target[:, c].any()]  # a label that the data never shows has no average precision
-    precision = [float(of_classes.binary_average_precision(probs[:, c], target[:, c])) for c in shown]
-    f1 = [float(of_classes.binary_f1_score(probs[:, c], target[:, c])) for c in columns]
+    truth, predicted = target.bool(), probs > 0.5
+    hits, both = (truth & predicted).sum(0).double(), (truth.sum(0) + predicted.sum(0)).double()
+    shown = [label for label in range(probs.shape[1]) if truth[:, label].any()]
+    precision = [_average_precision(probs[:, label], truth[:, label]) for label in shown]
     return {
         "map": sum(precision) / len(precision) if precision else math.nan,
-        "f1": sum(f1) / len(f1),
-        "exact_match": float(((probs > 0.5) == target.bool()).all(1).float().mean()),
+        "f1": float((2 * hits / both.clamp(min=1)).mean()),
+        "exact_match": float((truth == predicted).all(1).double().mean()),
     }
 
 
+def _average_precision(probs: Tensor, truth: Tensor) -> float:
+    """``sum_n (R_n - R_(n-1)) P_n`` over the thresholds n: every probability that occurs, from the largest down."""
+    order = probs.argsort(descending=True)
+    ranked = probs[order]
+    is_last = torch.cat([ranked[1:] != ranked[:-1], torch.ones(1, dtype=torch.bool)])  # of those that are equal
+    hits = truth[order].cumsum(0)[is_last].double()
+    precision = hits / (is_last.nonzero()[:, 0] + 1)
+    recall = hits / hits[-1]
+    return float((torch.diff(recall, prepend=torch.zeros(1, dtype=torch.float64)) * precision).sum())
+
+
 def _of_numbers(predicted: Tensor, target: Tensor) -> dict[str, float]:
-    target = target.reshape(predicted.shape).float()
-    varies = len(target) > 1 and bool(target.var() > 0)
+    target = target.reshape(predicted.shape).double()
+    error = predicted.double() - target
+    spread = (target - target.mean(0)).square().sum(0)
+    explained = 1 - (error.square().sum(0) / spread)[spread > 0]
     return {
-        "mae": float(of_numbers.mean_absolute_error(predicted, target)),
-        "rmse": float(of_numbers.mean_squared_error(predicted, target, squared=False)),
-        "r2": float(of_numbers.r2_score(predicted, target)) if varies else math.nan,
+        "mae": float(error.abs().mean()),
+        "rmse": float(error.square().mean().sqrt()),
+        "r2": float(explained.mean()) if len(explained) else math.nan,
     }
