@@ -1,6 +1,7 @@
 """The slow proofs of hone.transfer, and what a frozen trunk costs.
 
 python benchmarks/transfer.py heads      # a model of every timm family, every torchvision model: N of N
+HONE_LARGEST=0 python benchmarks/transfer.py heads --only timm     # quicker: by shapes and identities alone
 python benchmarks/transfer.py trunk      # head-only training against forward plus the head's own step
 python benchmarks/transfer.py apply      # what applying a plan costs after each model.train()
 """
@@ -53,7 +54,7 @@ def smallest_models() -> Iterator[nn.Module]:
     for module in timm.list_modules():
         smallest: dict[str, tuple[int, str, nn.Module]] = {}
         for name in sorted(timm.list_models(module=module), key=likely_size)[:3]:
-            model = on_meta(lambda name=name: timm.create_model(name))
+            model = on_meta(lambda name=name: timm.create_model(name, num_classes=10))
             size = sum(parameter.numel() for parameter in model.parameters())
             smallest[type(model).__name__] = min(
                 smallest.get(type(model).__name__, (size, name, model)), (size, name, model)
@@ -66,7 +67,11 @@ def timm_cases() -> Iterator[tuple[str, nn.Module, tuple[int, ...]]]:
         name = model.pretrained_cfg["architecture"]
         size = sum(parameter.numel() for parameter in model.parameters())
         shape = (1, *model.pretrained_cfg["input_size"])
-        yield f"timm {name} {size / 1e6:.1f} M", model if size > LARGEST else timm.create_model(name), shape
+        yield (
+            f"timm {name} {size / 1e6:.1f} M",
+            model if size > LARGEST else timm.create_model(name, num_classes=10),
+            shape,
+        )
 
 
 def torchvision_cases() -> Iterator[tuple[str, nn.Module, tuple[int, ...]]]:

@@ -200,6 +200,16 @@ def test_what_was_tried_in_vain_is_not_tried_again_without_a_new_example() -> No
     assert find_head(model)[0].name == "layers.2"
 
 
+@pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_convnext"])
+def test_a_timm_model_without_a_head_gets_one(name: str) -> None:
+    model = timm.create_model(name, num_classes=0).double().eval()
+    before = model.state_dict(keep_vars=True)
+    replace_head(model, 6, seed=1)
+    after = model.state_dict(keep_vars=True)
+    assert all(after[key] is tensor for key, tensor in before.items()) and len(after) == len(before) + 2
+    assert model(torch.zeros(1, *model.pretrained_cfg["input_size"], dtype=torch.float64)).shape == (1, 6)
+
+
 def test_a_named_head_is_remembered() -> None:
     model = nn.Sequential(nn.Linear(4, 5), nn.Linear(5, 2))
     replace_head(model, 7, head="0")

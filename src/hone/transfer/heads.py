@@ -108,7 +108,8 @@ def replace_head(
 ) -> nn.Module:
     """Give the model an output layer for ``num_classes`` classes, initialised as its library initialises it.
 
-    Bias or none, dtype, device and memory format stay; every other tensor is untouched. All heads are replaced.
+    Bias or none, dtype, device and memory format stay; every other tensor is untouched. All heads are replaced. A timm
+    model without one (``num_classes=0``) gets one.
 
     Args:
         model: any network; changed in place.
@@ -131,7 +132,8 @@ def replace_head(
     """
     checks.integer("num_classes", num_classes, at_least=1)
     inner = unwrap(model)
-    heads = find_head(inner, head=head, example=example)
+    headless = head is None and hasattr(inner, "reset_classifier") and _declared(inner) == ()
+    heads = () if headless else find_head(inner, head=head, example=example)
     for each in heads:
         if getattr(each.layer, "groups", 1) != 1:
             raise checks.invalid("head", "not be a grouped convolution", each.name)
@@ -140,6 +142,8 @@ def replace_head(
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(seed)
+        if headless:
+            _add_head(inner, num_classes)
         for each in heads:
             old = each.width
             _renew(inner, each, num_classes)
@@ -161,6 +165,14 @@ def _traced(model: nn.Module, example: Tensor | None) -> tuple[Head, ...]:
         )
     _KNOWN[model] = tuple((each.name, each.fed) for each in found)
     return found
+
+
+def _add_head(model: nn.Module, num_classes: int) -> None:
+    """Let timm build the output layer that it left out, where and in the dtype in which the model is."""
+    like = next(model.parameters())
+    model.reset_classifier(num_classes)  # type: ignore[operator]
+    for head in find_head(model):
+        head.layer.to(like.device, like.dtype)
 
 
 def _named(model: nn.Module, name: str) -> Head:
