@@ -12,7 +12,7 @@ from hone.transfer.probe import fit_probe, head_features
 def clouds(classes: int, samples: int = 60, width: int = 12) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(classes)
     target = torch.arange(samples) % classes
-    centres = torch.randn(classes, width, generator=generator)
+    centres = 2 * torch.randn(classes, width, generator=generator)
     scales = torch.logspace(-2, 2, width)  # features of very different size
     return (centres[target] + torch.randn(samples, width, generator=generator)) * scales, target
 

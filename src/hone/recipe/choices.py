@@ -20,10 +20,12 @@ from hone.training import check_metric, is_better
 from hone.transfer.probe import can_probe
 
 #: Optimizer -> base rate and weight decay for fine-tuning; other optimizers take their class's own rate.
-_RATES = {"AdamW": (3e-4, 0.01), "Adam": (3e-4, 0.0), "NAdam": (3e-4, 0.0), "RAdam": (3e-4, 0.0), "SGD": (3e-3, 1e-4)}
+_RATES = {"AdamW": (1e-4, 0.01), "Adam": (1e-4, 0.0), "NAdam": (1e-4, 0.0), "RAdam": (1e-4, 0.0), "SGD": (1e-3, 1e-4)}
+#: Random weights have further to go than a source's: what is not copied learns this many times faster.
+_RANDOM_FACTOR = 10.0
 #: Below this many updates a small data set is not yet learned where time is no concern (BiT-HyperRule's shortest run).
 _ENOUGH_UPDATES = 500
-_CPU_EPOCHS = 5
+_CPU_EPOCHS = 3
 
 
 def settle(recipe: Recipe, target: Target, task: Task, device: torch.device, updates_per_epoch: int) -> Recipe:
@@ -39,13 +41,12 @@ def settle(recipe: Recipe, target: Target, task: Task, device: torch.device, upd
     Returns:
         A recipe without None, but for ``patience`` and the sources.
     """
-    lr, decay = rates(recipe.optimizer)
     updates = recipe.updates or (recipe.epochs or epochs(device, updates_per_epoch)) * updates_per_epoch
     has_source = bool(target.origin)
+    lr, decay = rates(recipe.optimizer, has_source)
     metric = check_metric(task, recipe.metric)
     head = recipe.head if recipe.head != "auto" else head_start(target, task)
-    # A random head has further to go than the source's weights; a fitted one is where it should be.
-    multiplier = 10.0 if has_source and head == "random" else 1.0
+    multiplier = _RANDOM_FACTOR if has_source and head == "random" else 1.0
     return dataclasses.replace(
         recipe,
         task=task,
@@ -72,17 +73,20 @@ def head_start(target: Target, task: Task) -> Literal["probe", "random"]:
     return "probe" if target.origin and can_probe(target.model, task) else "random"
 
 
-def rates(optimizer: Component) -> tuple[float, float]:
+def rates(optimizer: Component, has_source: bool) -> tuple[float, float]:
     """The base rate and the weight decay for an optimizer.
 
     Example:
-        >>> rates(Component("AdamW")), rates(Component("Adadelta"))
-        ((0.0003, 0.01), (1.0, 0.0))
+        >>> rates(Component("AdamW"), has_source=True), rates(Component("AdamW"), has_source=False)
+        ((0.0001, 0.01), (0.001, 0.01))
     """
     kind, _ = resolve_optimizer(optimizer)
     own = inspect.signature(kind).parameters.get("lr")
     lr = own.default if own is not None and isinstance(own.default, float) else 1e-3
-    return _RATES.get(kind.__name__, (lr, 0.0))
+    if kind.__name__ not in _RATES:
+        return lr, 0.0
+    lr, decay = _RATES[kind.__name__]
+    return lr * (1.0 if has_source else _RANDOM_FACTOR), decay
 
 
 def following(schedule: Component, metric: str) -> Component:
@@ -113,7 +117,7 @@ def image_size(stated: int | None, own: int, takes_one_size: bool, device: torch
 
 
 def epochs(device: torch.device, updates_per_epoch: int) -> int:
-    """The length of a run: 5 passes on a CPU; elsewhere at least 10 passes and 500 updates.
+    """The length of a run: 3 passes on a CPU; elsewhere at least 10 passes and 500 updates.
 
     Example:
         >>> epochs(torch.device("cuda"), updates_per_epoch=12)

@@ -180,7 +180,7 @@ def _unused(setting: _Setting, pairs: Mapping[str, str], fitted: Collection[str]
         if name in fitted:
             continue
         if name in setting.left:
-            reason = f"{name} is left as it is, as asked"
+            reason = f"{'output layer: ' if name in setting.head else ''}{name} is left as it is, as asked"
         elif name in setting.head or (name is None and other.rpartition(".")[0] in heads):
             reason = "output layer of another size"
         else:
