@@ -30,7 +30,7 @@ from hone.training import updates
 
 
 def engine(blocks: int = 15, count: int = 1_000) -> None:
-    """The loop's own cost: schedule, seeds, freeze plan, precision, clipping and finite check against clipping alone."""
+    """The loop's own cost: schedule, seeds, precision, clipping and finite check against clipping alone."""
     torch.set_num_threads(1)
     data = torch.randn(8, 16), torch.randint(0, 4, (8,))
     criterion = nn.CrossEntropyLoss()

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 import torch
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Decoded photos and measured plans go to a folder that is deleted, not to the user's cache."""
+    os.environ["HONE_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
