@@ -17,12 +17,15 @@ def notes(job: Job) -> Iterator[tuple[str, str]]:
         job: as built, before its first update.
     """
     recipe = job.recipe
-    yield "data", job.splits.summary()
+    for line in job.splits.text().splitlines():
+        yield "data", line
     yield "model", f"{job.target.name}, {_weights(job)}"
     trained, frozen = layers(job)
     moving, still = (sum(layer.parameters for layer in part) for part in (trained, frozen))
     share = f"{moving:,} of {moving + still:,} parameters"
-    yield "trains", f"{recipe.train}: {share}" + (", batch statistics frozen" if recipe.norm == "frozen" else "")
+    start = "output layer from a probe, then " if recipe.head == "probe" else ""
+    rest = ", batch statistics frozen" if recipe.norm == "frozen" else ""
+    yield "trains", f"{start}{recipe.train}: {share}{rest}"
     yield "schedule", _schedule(job)
     size = f"{job.preprocessing.image_size} px, batch {recipe.batch_size}"
     kept = f" but {' '.join(recipe.keep_fp32)}" if recipe.keep_fp32 else ""
@@ -53,8 +56,9 @@ def _weights(job: Job) -> str:
 
 
 def _schedule(job: Job) -> str:
-    recipe = job.recipe
-    steps = warmup_updates(float(recipe.warmup or 0.0), job.total_updates)
+    recipe, planned = job.recipe, int(job.recipe.updates or 0)
+    steps = warmup_updates(float(recipe.warmup or 0.0), planned)
     name = recipe.schedule.name or "cosine to 0"
     warm = f"warm-up {steps} updates, " if steps else ""
-    return f"{warm}{name} over {job.total_updates} updates, {recipe.optimizer.name} lr {recipe.lr:g}"
+    later = "".join(f"; {extension}" for extension in job.extensions)
+    return f"{warm}{name} over {planned} updates, {recipe.optimizer.name} lr {recipe.lr:g}{later}"
