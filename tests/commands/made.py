@@ -10,6 +10,9 @@ import numpy as np
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from torch import Tensor
+
+from hone.data import Preprocessing
 
 CLASSES = ("ant", "bee", "cat")
 
@@ -125,6 +128,19 @@ def write_table(file: Path, rows: Sequence[Sequence[object]]) -> Path:
     with file.open("w", newline="") as stream:
         csv.writer(stream).writerows(rows)
     return file
+
+
+def prepared(path: str, preprocessing: Preprocessing) -> Tensor:
+    """A batch of one photo, by torchvision's own steps."""
+    from torchvision.transforms import v2
+
+    size = preprocessing.image_size
+    with Image.open(path) as image:
+        pixels = v2.functional.pil_to_tensor(image.convert("RGB"))
+    pixels = v2.functional.center_crop(
+        v2.functional.resize(pixels, [preprocessing.resize], antialias=True), [size, size]
+    )
+    return v2.functional.normalize(pixels.float() / 255, list(preprocessing.mean), list(preprocessing.std))[None]
 
 
 def differing(left: Path, right: Path) -> list[str]:
