@@ -11,6 +11,7 @@ from typing import Any
 from hone.commands.arguments import values_from_arguments
 from hone.commands.console import Bar, duration, say
 from hone.recipe.build import Job, build_job
+from hone.recipe.extension import extend_job
 from hone.recipe.folder import Run, is_started, open_run
 from hone.recipe.notes import notes
 from hone.recipe.run import carry_out
@@ -20,28 +21,42 @@ from hone.report import Result
 from hone.training import StopSignal, World, join_world
 
 _WHAT = "Fine-tune a pretrained model on your own data."
-_RESUME = ("--resume", {"metavar": "RUN", "help": "go on with this run; DATA is then not needed"})
+_EXTRA: list[tuple[str, dict[str, Any]]] = [
+    ("--resume", {"metavar": "RUN", "help": "go on with this run; DATA is then not needed"}),
+    (
+        "--on-extend",
+        {"metavar": "HOW", "help": "--resume to other --updates: what the schedule does: continue, stretch, restart"},
+    ),
+]
 
 
 def main(words: Sequence[str]) -> int:
     """Run ``hone fit WORDS``; 128 and the signal's number where one ended it early, as a shell counts."""
-    values, found = values_from_arguments(words, "fit", _WHAT, [_RESUME])
+    values, found = values_from_arguments(words, "fit", _WHAT, _EXTRA)
     if found.resume is None:
+        if found.on_extend is not None:
+            raise ValueError("on_extend says what a run does that goes on to another length; give --resume RUN, too")
         _, interruption = fit(recipe_from(values))
     else:
-        run = open_run(found.resume)
-        _, interruption = fit(_resumed(run, values, ANYTIME), run)
+        run, updates = open_run(found.resume), values.pop("updates", None)
+        _, interruption = fit(_resumed(run, values, ANYTIME), run, updates=updates, on_extend=found.on_extend)
     return 128 + interruption if interruption else 0
 
 
 def finetune(
-    data: str | Path | None = None, *, resume: str | Path | None = None, quiet: bool = False, **options: Any
+    data: str | Path | None = None,
+    *,
+    resume: str | Path | None = None,
+    on_extend: str | None = None,
+    quiet: bool = False,
+    **options: Any,
 ) -> Run:
     """Fine-tune a model: the same job as ``hone fit``, with the same options by the same names.
 
     Args:
         data: folder or CSV (see :class:`hone.recipe.Recipe`).
         resume: go on with this run instead. Parts that were handed over as objects are handed over again.
+        on_extend: with ``resume`` and other ``updates``, what the schedule does: "continue", "stretch" or "restart".
         quiet: print nothing.
         **options: fields of the recipe. ``model``, ``loss``, ``schedule`` and ``optimizer`` also take a mapping of
             ``name`` and arguments, or an object.
@@ -56,11 +71,15 @@ def finetune(
         >>> run = finetune("flowers/", model="resnet50", train="last:2", precision="bf16")  # doctest: +SKIP
     """
     if resume is None:
+        if on_extend is not None:
+            raise ValueError("on_extend says what a run does that goes on to another length; give resume, too")
         recipe = recipe_from({"data": None if data is None else str(data), **options})
         return fit(recipe, quiet=quiet)[0]
     run = open_run(resume)
     options |= {} if data is None else {"data": data}
-    return fit(_resumed(run, options, (*ANYTIME, *COMPONENTS)), run, quiet=quiet)[0]
+    updates = options.pop("updates", None)
+    recipe = _resumed(run, options, (*ANYTIME, *COMPONENTS))
+    return fit(recipe, run, updates=updates, on_extend=on_extend, quiet=quiet)[0]
 
 
 def _resumed(run: Run, options: Mapping[str, Any], allowed: Sequence[str]) -> Recipe:
@@ -69,17 +88,26 @@ def _resumed(run: Run, options: Mapping[str, Any], allowed: Sequence[str]) -> Re
     if strange:
         raise ValueError(
             f"resume goes on with a run as it was started, and {strange[0]} is part of that; "
-            f"only {', '.join(allowed)} can be given anew"
+            f"only updates, {', '.join(allowed)} can be given anew"
         )
     return dataclasses.replace(run.recipe, **options)
 
 
-def fit(recipe: Recipe, run: Run | None = None, *, quiet: bool = False) -> tuple[Run, int]:
+def fit(
+    recipe: Recipe,
+    run: Run | None = None,
+    *,
+    updates: int | None = None,
+    on_extend: str | None = None,
+    quiet: bool = False,
+) -> tuple[Run, int]:
     """Carry out a recipe.
 
     Args:
         recipe: what to do.
         run: where to go on; None begins a run in ``recipe.out``.
+        updates: another length for the run that goes on.
+        on_extend: what its schedule makes of that.
         quiet: print nothing.
 
     Returns:
@@ -88,17 +116,19 @@ def fit(recipe: Recipe, run: Run | None = None, *, quiet: bool = False) -> tuple
     Raises:
         ValueError: anything that the user can get wrong; nothing has been written.
     """
-    if run is not None and _is_finished(run):
+    if run is not None and updates is None and _is_finished(run):
         if not quiet:
             say(
                 "finished",
-                f"{run.path} came to its end; {_summary(run.result)}. A longer run is a new one: --from {run.path}",
+                f"{run.path} came to its end; {_summary(run.result)}. --updates N goes on to another end",
             )
         return run, 0
     with join_world(recipe.device) as world, StopSignal() as stop:
         if run is None and recipe.out is not None:
             _check_free(Path(recipe.out), world)
         job = build_job(recipe, world)
+        if run is not None:
+            extend_job(job, run, updates, on_extend)
         check_fits(job)
         place = run or Run(Path(str(job.recipe.out)))
         if run is None:

@@ -18,6 +18,7 @@ from hone.recipe.choices import image_size, settle, warmup_updates
 from hone.recipe.resolve import resolve_loss, resolve_optimizer, resolve_schedule
 from hone.recipe.schema import Recipe
 from hone.recipe.source import Target, build_target
+from hone.recipe.state import Extension
 from hone.recipe.units import StandardizedLoss, Units
 from hone.schedules import bind_schedule, warmup
 from hone.training import World
@@ -32,6 +33,7 @@ class Job:
         recipe: with every choice made.
         criterion: the loss.
         schedule: bound to the run's length.
+        extensions: how often, since it was planned, the run was given another end.
     """
 
     recipe: Recipe
@@ -46,6 +48,7 @@ class Job:
     precision: Precision
     train: TrainBatches
     units: Units | None = None
+    extensions: tuple[Extension, ...] = ()
 
     @property
     def model(self) -> nn.Module:
@@ -54,8 +57,8 @@ class Job:
 
     @property
     def total_updates(self) -> int:
-        """Where the run ends."""
-        return int(self.recipe.updates or 0)
+        """Where the run ends: as planned, or as it was extended last."""
+        return self.extensions[-1].total_updates if self.extensions else int(self.recipe.updates or 0)
 
     def weights(self) -> dict[str, Tensor]:
         """The weights as they are saved: for regression, with an output layer that gives the target's own units."""

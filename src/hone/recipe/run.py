@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from hone.recipe.build import Job
+from hone.recipe.extension import is_further_extended
 from hone.recipe.folder import Run, as_json
 from hone.recipe.meter import Meter
 from hone.recipe.outcome import conclude
@@ -73,7 +74,7 @@ def restore(job: Job, run: Run) -> RunState:
     checkpoint = read_checkpoint(found[-1])
     checkpoint.restore(job.model, job.optimizer)
     job.precision.load_state_dict(checkpoint.state["precision"])
-    if hasattr(job.schedule, "load_state_dict"):
+    if hasattr(job.schedule, "load_state_dict") and not is_further_extended(job, checkpoint.state):
         job.schedule.load_state_dict(checkpoint.state["schedule"])
     return RunState.from_json(checkpoint.state["run"])
 
@@ -165,8 +166,8 @@ class _Training:
         return step.attempt % _TELL_EVERY == 0 and self.job.world.any(self.stop.name is not None)
 
     def is_due(self, step: Step) -> bool:
-        """Whether an epoch ends here, or the last checkpoint is too long ago."""
-        if step.attempt % self.job.train.updates_per_epoch == 0:
+        """Whether an epoch or the run ends here, or the last checkpoint is too long ago."""
+        if step.attempt % self.job.train.updates_per_epoch == 0 or step.before + 1 == self.job.total_updates:
             return True
         return time.monotonic() - self.saved > 60 * self.job.recipe.checkpoint_minutes
 
@@ -182,7 +183,12 @@ class _Training:
             return
         job = self.job
         readings = job.schedule.state_dict() if hasattr(job.schedule, "state_dict") else None
-        state = {"run": self.state.to_json(), "precision": job.precision.state_dict(), "schedule": readings}
+        state = {
+            "run": self.state.to_json(),
+            "precision": job.precision.state_dict(),
+            "schedule": readings,
+            "extensions": job.extensions,
+        }
         update = self.state.loop.update
         save_checkpoint(self.run_folder.checkpoints, update, Checkpoint.of(job.model, job.optimizer, state))
 
@@ -208,6 +214,8 @@ def _begun(job: Job, run: Run, state: RunState) -> Iterator[None]:
 
 def _write_beginning(job: Job, run: Run) -> None:
     run.path.mkdir(parents=True, exist_ok=True)
+    if job.extensions:
+        (run.path / "result.json").unlink(missing_ok=True)  # of an end that is the end no more
     texts = {
         "classes.json": as_json(job.splits.classes),
         "preprocessing.json": job.preprocessing.to_json(),

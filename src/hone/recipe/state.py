@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
+from hone.schedules.extension import OnExtend
 from hone.training import LoopState, is_better
 
 
@@ -35,6 +36,24 @@ class BestState:
             return True
         self.waited += 1
         return False
+
+
+class Extension(NamedTuple):
+    """From an update on, the run has another end.
+
+    Attributes:
+        on_extend: what the schedule made of it: ``continue``, ``stretch`` or ``restart``.
+        update: where it was said.
+        total_updates: the new length of the whole run.
+    """
+
+    on_extend: OnExtend
+    update: int
+    total_updates: int
+
+    def __str__(self) -> str:
+        word = {"continue": "continued", "stretch": "stretched", "restart": "restarted, and runs"}[self.on_extend]
+        return f"from update {self.update} {word} to {self.total_updates}"
 
 
 @dataclass
