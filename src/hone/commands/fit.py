@@ -8,12 +8,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from torch.utils.data import DataLoader, Dataset
+
 from hone.commands.arguments import values_from_arguments
 from hone.commands.console import Bar, duration, say
 from hone.recipe.build import Job, build_job
 from hone.recipe.extension import extend_job
 from hone.recipe.folder import Run, is_started, open_run
 from hone.recipe.notes import notes
+from hone.recipe.own import OwnData
 from hone.recipe.run import carry_out
 from hone.recipe.schema import ANYTIME, COMPONENTS, Recipe, recipe_from
 from hone.recipe.trial import check_fits
@@ -44,8 +47,10 @@ def main(words: Sequence[str]) -> int:
 
 
 def finetune(
-    data: str | Path | None = None,
+    data: str | Path | Dataset[Any] | DataLoader[Any] | None = None,
     *,
+    val: Dataset[Any] | DataLoader[Any] | None = None,
+    classes: Sequence[str] | None = None,
     resume: str | Path | None = None,
     on_extend: str | None = None,
     quiet: bool = False,
@@ -54,7 +59,10 @@ def finetune(
     """Fine-tune a model: the same job as ``hone fit``, with the same options by the same names.
 
     Args:
-        data: folder or CSV (see :class:`hone.recipe.Recipe`).
+        data: folder or CSV (see :class:`hone.recipe.Recipe`); or a torch Dataset or DataLoader of ``(input, target)``
+            that prepares its own inputs.
+        val: with a Dataset or DataLoader, the data to validate on.
+        classes: with a Dataset or DataLoader, the names of its classes; by default its own ``classes``.
         resume: go on with this run instead. Parts that were handed over as objects are handed over again.
         on_extend: with ``resume`` and other ``updates``, what the schedule does: "continue", "stretch" or "restart".
         quiet: print nothing.
@@ -73,13 +81,24 @@ def finetune(
     if resume is None:
         if on_extend is not None:
             raise ValueError("on_extend says what a run does that goes on to another length; give resume, too")
-        recipe = recipe_from({"data": None if data is None else str(data), **options})
-        return fit(recipe, quiet=quiet)[0]
+        own = _own(data, val, classes, options)
+        name = own.name if own is not None else None if data is None else str(data)
+        return fit(recipe_from({"data": name, **options}), own=own, quiet=quiet)[0]
     run = open_run(resume)
-    options |= {} if data is None else {"data": data}
+    own = _own(data, val, classes, {"task": run.recipe.task})
+    options |= {} if data is None else {"data": own.name if own is not None else str(data)}
     updates = options.pop("updates", None)
     recipe = _resumed(run, options, (*ANYTIME, *COMPONENTS))
-    return fit(recipe, run, updates=updates, on_extend=on_extend, quiet=quiet)[0]
+    return fit(recipe, run, own=own, updates=updates, on_extend=on_extend, quiet=quiet)[0]
+
+
+def _own(data: Any, val: Any, classes: Sequence[str] | None, options: Mapping[str, Any]) -> OwnData | None:
+    """The user's own data, if it is no folder or file."""
+    if data is not None and not isinstance(data, (str, Path)):
+        return OwnData.of(data, val, classes, options.get("task", "auto"))
+    if val is not None or classes is not None:
+        raise ValueError("val and classes go with a Dataset or DataLoader; a folder or CSV says them itself")
+    return None
 
 
 def _resumed(run: Run, options: Mapping[str, Any], allowed: Sequence[str]) -> Recipe:
@@ -97,6 +116,7 @@ def fit(
     recipe: Recipe,
     run: Run | None = None,
     *,
+    own: OwnData | None = None,
     updates: int | None = None,
     on_extend: str | None = None,
     quiet: bool = False,
@@ -106,6 +126,7 @@ def fit(
     Args:
         recipe: what to do.
         run: where to go on; None begins a run in ``recipe.out``.
+        own: data handed over in Python.
         updates: another length for the run that goes on.
         on_extend: what its schedule makes of that.
         quiet: print nothing.
@@ -126,7 +147,7 @@ def fit(
     with join_world(recipe.device) as world, StopSignal() as stop:
         if run is None and recipe.out is not None:
             _check_free(Path(recipe.out), world)
-        job = build_job(recipe, world)
+        job = build_job(recipe, world, own=own)
         if run is not None:
             extend_job(job, run, updates, on_extend)
         check_fits(job)

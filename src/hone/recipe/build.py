@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from hone.data import EvalBatches, Examples, Preprocessing, Splits, TrainBatches, read_examples
 from hone.precision import Precision, keep_fp32
 from hone.recipe.choices import image_size, settle, warmup_updates
+from hone.recipe.own import OwnData
 from hone.recipe.resolve import resolve_loss, resolve_optimizer, resolve_schedule
 from hone.recipe.schema import Recipe
 from hone.recipe.source import Target, build_target
@@ -48,6 +49,7 @@ class Job:
     precision: Precision
     train: TrainBatches
     units: Units | None = None
+    own: OwnData | None = None
     extensions: tuple[Extension, ...] = ()
 
     @property
@@ -66,22 +68,26 @@ class Job:
         return state if self.units is None else self.units.fold(state, find_head(self.model)[0].name)
 
     @functools.cached_property
-    def validation(self) -> EvalBatches:
+    def validation(self) -> Any:
         """Batches that see each validation example once over all processes."""
         return self.evaluation(self.splits.val)
 
-    def evaluation(self, examples: Examples, *, whole: bool = False) -> EvalBatches:
+    def evaluation(self, examples: Examples, *, whole: bool = False) -> Any:
         """Batches that see each of the examples once over all processes, or on each process (``whole``)."""
         world = World(device=self.world.device) if whole else self.world
+        if self.own is not None:
+            data = self.own.train if examples is self.splits.train else self.own.val
+            return self.own.evaluation_batches(data, self.recipe, world)
         return evaluation_batches(self.recipe, examples, self.preprocessing, world)
 
 
-def build_job(recipe: Recipe, world: World, *, with_weights: bool = True) -> Job:
+def build_job(recipe: Recipe, world: World, *, own: OwnData | None = None, with_weights: bool = True) -> Job:
     """Read the data, build the model, and make every choice that the recipe leaves open.
 
     Args:
         recipe: what the user stated.
         world: the processes that train together.
+        own: the user's own data instead of what ``recipe.data`` names.
         with_weights: False for what depends on the model's shape alone, as rates do: nothing is downloaded.
 
     Raises:
@@ -90,13 +96,7 @@ def build_job(recipe: Recipe, world: World, *, with_weights: bool = True) -> Job
     resolve_optimizer(recipe.optimizer)
     resolve_schedule(recipe.schedule)
     precision = Precision(recipe.precision, device=world.device)
-    splits = read_examples(
-        recipe.data,
-        task=recipe.task,
-        val_fraction=recipe.val_fraction,
-        seed=recipe.seed,
-        skip_unreadable=recipe.skip_unreadable,
-    )
+    splits = own.splits() if own is not None else _read(recipe)
     weight = class_weights(splits.train) if recipe.class_weights == "auto" else None
     criterion = resolve_loss(recipe.loss, splits.task, weight)
     units = Units.of(splits.train.targets) if splits.task == "regress" else None
@@ -105,7 +105,11 @@ def build_job(recipe: Recipe, world: World, *, with_weights: bool = True) -> Job
     target = build_target(recipe, outputs_of(splits.train), with_weights=with_weights)
     size = image_size(recipe.image_size, target.preprocessing.image_size, target.one_size, world.device)
     preprocessing = target.preprocessing.with_size(size)
-    train = training_batches(recipe, splits.train, preprocessing, world)
+    train = (
+        own.training_batches(recipe, world)
+        if own is not None
+        else training_batches(recipe, splits.train, preprocessing, world)
+    )
     recipe = settle(recipe, target, splits.task, world.device, train.updates_per_epoch)
     recipe = dataclasses.replace(recipe, image_size=size)
     _place(target.model, recipe, world)
@@ -127,6 +131,17 @@ def build_job(recipe: Recipe, world: World, *, with_weights: bool = True) -> Job
         precision,
         train,
         units,
+        own,
+    )
+
+
+def _read(recipe: Recipe) -> Splits:
+    return read_examples(
+        recipe.data,
+        task=recipe.task,
+        val_fraction=recipe.val_fraction,
+        seed=recipe.seed,
+        skip_unreadable=recipe.skip_unreadable,
     )
 
 

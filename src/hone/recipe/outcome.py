@@ -109,6 +109,11 @@ def _result(
     )
 
 
+def _place(path: str) -> str:
+    """A photo's absolute path, so that a report written elsewhere still finds it; other names as they are."""
+    return str(Path(path).resolve()) if Path(path).exists() else path
+
+
 def _of_classes(outputs: Outputs, examples: Examples) -> dict[str, Any]:
     probs = outputs.logits.softmax(1)
     confidence, predicted = probs.max(1)
@@ -118,7 +123,7 @@ def _of_classes(outputs: Outputs, examples: Examples) -> dict[str, Any]:
     names = examples.classes
     mistakes = [
         Mistake(
-            str(Path(examples.paths[int(outputs.indices[i])]).resolve()),
+            _place(examples.paths[int(outputs.indices[i])]),
             names[int(truth[i])],
             names[int(predicted[i])],
             float(confidence[i]),

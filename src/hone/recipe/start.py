@@ -27,15 +27,15 @@ def start_from_probe(job: Job) -> None:
         Kumar et al., "Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution", ICLR 2022.
     """
     examples = job.splits.train
-    if len(examples) > _ENOUGH:
+    if len(examples) > _ENOUGH and job.own is None:
         order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(job.recipe.seed))
         examples = examples.take(order[:_ENOUGH].numpy())
     batches = job.evaluation(examples, whole=True)
     with job.precision.autocast():
         features, target = head_features(job.model, batches)
     weight, bias = fit_probe(features, target, len(examples.classes))
-    layer = find_head(job.model)[0].layer
+    head = dict(find_head(job.model)[0].layer.named_parameters())
     with torch.no_grad():
-        layer.weight.copy_(weight)
-        if layer.bias is not None:
-            layer.bias.copy_(bias)
+        head["weight"].copy_(weight)
+        if "bias" in head:
+            head["bias"].copy_(bias)

@@ -1,0 +1,64 @@
+"""A user's own Dataset and DataLoader as the data of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, TensorDataset
+
+import hone
+
+
+class Blobs(Dataset[tuple[Tensor, int]]):
+    """Small images whose brightness is their class."""
+
+    classes = ("dark", "bright")
+
+    def __init__(self, count: int) -> None:
+        self.targets = [row % 2 for row in range(count)]
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, row: int) -> tuple[Tensor, int]:
+        generator = torch.Generator().manual_seed(row)
+        return torch.randn(3, 8, 8, generator=generator) + 2.0 * self.targets[row], self.targets[row]
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4))
+
+
+def options(tmp_path: Path) -> dict[str, object]:
+    return {"model": network(), "updates": 12, "lr": 0.01, "batch_size": 8, "out": str(tmp_path / "run"), "quiet": True}
+
+
+def test_a_dataset_is_learned(tmp_path: Path) -> None:
+    run = hone.finetune(Blobs(64), val=Blobs(31), **options(tmp_path))
+    assert run.classes == ["dark", "bright"]
+    assert run.result.best is not None and run.result.best.value > 0.9
+    assert run.result.samples == {"train": 64, "val": 31}
+    assert sum(map(sum, run.result.confusion or [])) == 31
+    assert "Blobs (handed over in Python)" in run.recipe.data
+
+
+def test_a_loader_is_learned(tmp_path: Path) -> None:
+    train, val = DataLoader(Blobs(64), batch_size=8, shuffle=True), DataLoader(Blobs(30), batch_size=8)
+    run = hone.finetune(train, val=val, **options(tmp_path))
+    assert run.result.best is not None and run.result.best.value > 0.9
+
+
+def test_classes_that_nobody_names_are_asked_for(tmp_path: Path) -> None:
+    data = TensorDataset(torch.randn(4, 3, 8, 8), torch.tensor([0, 1, 0, 1]))
+    with pytest.raises(ValueError, match="classes must be given: TensorDataset has no attribute classes"):
+        hone.finetune(data, **options(tmp_path))
+    assert not (tmp_path / "run").exists()
+
+
+def test_val_with_a_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="val and classes go with a Dataset or DataLoader"):
+        hone.finetune("photos", val=Blobs(4), **options(tmp_path))
