@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
@@ -62,3 +63,13 @@ def test_classes_that_nobody_names_are_asked_for(tmp_path: Path) -> None:
 def test_val_with_a_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="val and classes go with a Dataset or DataLoader"):
         hone.finetune("photos", val=Blobs(4), **options(tmp_path))
+
+
+def test_what_is_kept_is_never_worse_than_the_probe(tmp_path: Path) -> None:
+    """A rate that ruins the network: the weights kept are the probe's, and the report can say so."""
+    ruin = {**options(tmp_path), "lr": 50.0, "optimizer": "SGD", "max_norm": 0.0}
+    run = hone.finetune(Blobs(64), val=Blobs(31), head="probe", **ruin)
+    assert run.result.best is not None
+    assert run.result.best.value == run.result.baselines["linear probe"]
+    assert run.result.best.update == 0
+    assert not torch.equal(*(load_file(path)["4.weight"] for path in (run.best, run.last)))

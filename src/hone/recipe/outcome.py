@@ -91,6 +91,7 @@ def _result(
         updates=state.loop.update,
         attempts=state.loop.attempt,
         skipped=state.skipped,
+        baselines=state.baselines,
         seconds=state.seconds,
         samples_per_second=state.loop.attempt * recipe.batch_size * recipe.accumulate / spent,
         precision=job.precision.kind,

@@ -64,13 +64,15 @@ class RunState:
         loop: the two integers.
         best: the best evaluation so far.
         seconds: of training and evaluation, over all sittings.
-        evaluating: the part of them that was evaluation.
+        evaluating: the part of them that was evaluation, or the fit of a probe.
+        baselines: the metric of what was there before training, by name.
     """
 
     loop: LoopState = field(default_factory=LoopState)
     best: BestState = field(default_factory=BestState)
     seconds: float = 0.0
     evaluating: float = 0.0
+    baselines: dict[str, float] = field(default_factory=dict)
 
     @property
     def skipped(self) -> int:
@@ -85,10 +87,12 @@ class RunState:
             "best": vars(self.best),
             "seconds": self.seconds,
             "evaluating": self.evaluating,
+            "baselines": self.baselines,
         }
 
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> RunState:
         """Read what :meth:`to_json` wrote."""
         loop = LoopState(values["update"], values["attempt"])
-        return RunState(loop, BestState(**values["best"]), values["seconds"], values["evaluating"])
+        best = BestState(**values["best"])
+        return RunState(loop, best, values["seconds"], values["evaluating"], dict(values["baselines"]))
