@@ -300,6 +300,11 @@ def test_a_head_that_cant_be_found_says_what_was_tried_and_what_to_do() -> None:
             find_head(headless)
     with pytest.raises(ValueError, match="output layer of ReLU was not found"):
         find_head(nn.ReLU())
+    residual = nn.TransformerEncoder(
+        nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 2, enable_nested_tensor=False
+    )
+    with pytest.raises(ValueError, match="output layer of TransformerEncoder was not found"):
+        find_head(residual, example=torch.zeros(1, 3, 8))
     with pytest.raises(ValueError, match=r"head 'cnv' is not known; did you mean conv\?"):
         find_head(Strange(), head="cnv")
     with pytest.raises(ValueError, match="head must name a linear or convolution layer, got 'bn1"):

@@ -59,6 +59,17 @@ class _Trace:
                     queue.append(following)
         return layers, norms
 
+    def before(self, start: Any) -> set[str]:
+        """All layers that a node depends on."""
+        seen = {start}
+        queue = [start]
+        while queue:
+            for following, _ in queue.pop().next_functions:
+                if following is not None and following not in seen:
+                    seen.add(following)
+                    queue.append(following)
+        return {self.made_by[node] for node in seen if node in self.made_by}
+
 
 def trace_head(model: nn.Module, example: Tensor | None, tried: list[str]) -> list[tuple[str, nn.Module, bool]]:
     """The layers (name, layer, whether another head feeds it) that give the output; failures are added to ``tried``."""
@@ -150,6 +161,8 @@ def _outputs(trace: _Trace, output: Tensor) -> list[tuple[str, nn.Module, bool]]
         if any(layer in heads for layer in layers):
             fed.add(name)
             between += norms
+        if start is not None and (trace.before(start) & set(heads)) - set(layers):
+            return []  # one hangs on another through further layers: an encoder's residual stream, no output layer
     return [(name, trace.layers[name], name in fed) for name in dict.fromkeys([*heads, *between])]
 
 
