@@ -9,7 +9,7 @@ from hone.recipe.build import Job
 
 
 def check_fits(job: Job) -> None:
-    """Run a blank batch through the model and the loss, without gradients and in eval mode.
+    """Run a blank batch, or the first of the user's own data, through model and loss, without gradients, in eval mode.
 
     Args:
         job: before its first update; nothing of it changes.
@@ -17,15 +17,20 @@ def check_fits(job: Job) -> None:
     Raises:
         ValueError: the model can't take images of this size, or the loss can't take what the model gives.
     """
-    target = _targets(job)
     size = job.preprocessing.image_size
-    inputs = torch.zeros(len(target), 3, size, size, device=job.world.device)
+    if job.own is not None:
+        inputs, target = next(job.train.batches(0))
+    else:
+        target = _targets(job)
+        inputs = torch.zeros(len(target), 3, size, size, device=job.world.device)
     job.model.eval()
     with torch.no_grad(), job.precision.autocast():
         try:
             logits = job.model(inputs)
         except Exception as error:  # whatever a library or a user's module raises for an input that does not fit
-            raise ValueError(f"model {job.target.name} can't take images of {size} px: {_line(error)}") from error
+            raise ValueError(
+                f"model {job.target.name} can't take inputs of shape {tuple(inputs.shape[1:])}: {_line(error)}"
+            ) from error
         try:
             loss = job.criterion(logits, target)
         except Exception as error:

@@ -1,13 +1,12 @@
-"""Metrics by task, under the names that the command line and the run folder use.
+"""Metrics by task, from scikit-learn: names as the command line and the run folder use them.
 
-Written out here, in a few lines each, because importing torchmetrics takes longer than importing torch.
+scikit-learn is loaded by the first evaluation, not by the import of the loop.
 """
 
 from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor
 
 from hone import checks
@@ -70,51 +69,42 @@ def measure(task: str, outputs: Outputs) -> dict[str, float]:
 
 
 def _of_classes(logits: Tensor, target: Tensor) -> dict[str, float]:
-    classes = logits.shape[1]
-    predicted = logits.argmax(1)
-    hits = (target[predicted == target]).bincount(minlength=classes).double()
-    support, claimed = (labels.bincount(minlength=classes).double() for labels in (target, predicted))
-    seen = support + claimed > 0
-    values = {
-        "accuracy": hits.sum() / len(target),
-        "balanced_accuracy": (hits / support)[support > 0].mean(),
-        "f1": (2 * hits / (support + claimed))[seen].mean(),
+    from sklearn import metrics
+
+    truth, predicted = target.numpy(), logits.argmax(1).numpy()
+    found = {
+        "accuracy": metrics.accuracy_score(truth, predicted),
+        "balanced_accuracy": metrics.recall_score(truth, predicted, labels=target.unique().numpy(), average="macro"),
+        "f1": metrics.f1_score(truth, predicted, average="macro", zero_division=0.0),
     }
-    if classes > 5:
-        values["top5"] = (logits.topk(5).indices == target[:, None]).any(1).double().mean()
-    return {name: float(value) for name, value in values.items()}
+    if (classes := logits.shape[1]) > 5:
+        found["top5"] = metrics.top_k_accuracy_score(truth, logits.numpy(), k=5, labels=range(classes))
+    return {name: float(value) for name, value in found.items()}
 
 
 def _of_labels(probs: Tensor, target: Tensor) -> dict[str, float]:
-    truth, predicted = target.bool(), probs > 0.5
-    hits, both = (truth & predicted).sum(0).double(), (truth.sum(0) + predicted.sum(0)).double()
-    shown = [label for label in range(probs.shape[1]) if truth[:, label].any()]
-    precision = [_average_precision(probs[:, label], truth[:, label]) for label in shown]
+    from sklearn import metrics
+
+    truth, predicted = target.numpy(), (probs > 0.5).long().numpy()
+    shown = target.any(0).numpy()
+    # Label by label: scikit-learn takes a single column for two classes.
+    f1 = [float(metrics.f1_score(t, p, zero_division=0.0)) for t, p in zip(truth.T, predicted.T, strict=True)]
     return {
-        "map": sum(precision) / len(precision) if precision else math.nan,
-        "f1": float((2 * hits / both.clamp(min=1)).mean()),
-        "exact_match": float((truth == predicted).all(1).double().mean()),
+        "map": float(metrics.average_precision_score(truth[:, shown], probs.numpy()[:, shown]))
+        if shown.any()
+        else math.nan,
+        "f1": sum(f1) / len(f1),
+        "exact_match": float(metrics.accuracy_score(truth, predicted)),
     }
 
 
-def _average_precision(probs: Tensor, truth: Tensor) -> float:
-    """``sum_n (R_n - R_(n-1)) P_n`` over the thresholds n: every probability that occurs, from the largest down."""
-    order = probs.argsort(descending=True)
-    ranked = probs[order]
-    is_last = torch.cat([ranked[1:] != ranked[:-1], torch.ones(1, dtype=torch.bool)])  # of those that are equal
-    hits = truth[order].cumsum(0)[is_last].double()
-    precision = hits / (is_last.nonzero()[:, 0] + 1)
-    recall = hits / hits[-1]
-    return float((torch.diff(recall, prepend=torch.zeros(1, dtype=torch.float64)) * precision).sum())
-
-
 def _of_numbers(predicted: Tensor, target: Tensor) -> dict[str, float]:
-    target = target.reshape(predicted.shape).double()
-    error = predicted.double() - target
-    spread = (target - target.mean(0)).square().sum(0)
-    explained = 1 - (error.square().sum(0) / spread)[spread > 0]
+    from sklearn import metrics
+
+    guess, truth = predicted.double().numpy(), target.reshape(predicted.shape).double().numpy()
+    varies = (truth != truth[:1]).any(0)
     return {
-        "mae": float(error.abs().mean()),
-        "rmse": float(error.square().mean().sqrt()),
-        "r2": float(explained.mean()) if len(explained) else math.nan,
+        "mae": float(metrics.mean_absolute_error(truth, guess)),
+        "rmse": float(metrics.mean_squared_error(truth, guess)) ** 0.5,
+        "r2": float(metrics.r2_score(truth[:, varies], guess[:, varies])) if varies.any() else math.nan,
     }
