@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from hone import cli
 from hone.commands.lr import merged
-from hone.commands.range_test import RangeTest, has_blown_up, range_test, rising, smooth
+from hone.commands.range_test import RangeTest, has_blown_up, range_test, rising, smooth, smooth_both
 from hone.recipe import Run, recipe_from
 from hone.recipe.build import build_job
 from hone.training import World, read_record
@@ -98,6 +98,16 @@ def test_rates_and_average_by_hand() -> None:
     weights = [[0.9**age for age in range(k, -1, -1)] for k in range(4)]
     by_hand = [sum(w * x for w, x in zip(row, losses, strict=False)) / sum(row) for row in weights]
     assert smooth(losses) == pytest.approx(by_hand)
+    assert smooth_both([1.0, 9.0], ceiling=3.0, near=0.5) == pytest.approx([(1 + 1.5) / 1.5, (0.5 + 3) / 1.5])
+
+
+def test_the_average_that_is_shown_does_not_lag() -> None:
+    """A fall in the middle is seen in the middle; the average of the past alone, the wrong variant, sees it later."""
+    losses = [2.0 - 1.5 / (1 + math.exp(-(k - 30))) for k in range(61)]
+    rates = rising(1e-6, 1.0, 61)
+    late = RangeTest(rates, losses, smooth(losses), diverged=False)
+    assert RangeTest(rates, losses, smooth_both(losses), diverged=False).steepest == pytest.approx(1e-3)
+    assert late.steepest > 1.2e-3
 
 
 def test_suggestions_on_a_curve_that_is_known() -> None:
@@ -108,7 +118,12 @@ def test_suggestions_on_a_curve_that_is_known() -> None:
     test = RangeTest(rates, losses, losses, diverged=True)
     assert test.steepest == pytest.approx(1e-3, rel=0.01)
     assert test.tenth_of_lowest == pytest.approx(1e-3, rel=0.6)
-    assert test.suggestion == min(test.steepest, test.tenth_of_lowest)
+    assert test.suggestion == test.steepest
+    # The loss falls fastest right before it blows up: that is no rate to train at.
+    cliff = [2.0] * 40 + [1.0] + [9.0] * 20
+    sudden = RangeTest(rates, cliff, cliff, diverged=True)
+    assert sudden.steepest > rates[sudden.lowest] / 3
+    assert sudden.suggestion == sudden.tenth_of_lowest == rates[40] / 10
     assert RangeTest(rates, at, at, diverged=False).fell is False  # it only ever rises
 
 
@@ -166,7 +181,7 @@ def test_find_says_what_it_suggests(photos: Path, tmp_path: Path, capsys: pytest
     said = capsys.readouterr().out
     found = json.loads(file.read_text())
     assert f"suggested  --lr {found['suggestion']:.1e}" in said
-    assert found["suggestion"] == min(found["steepest"], found["tenth_of_lowest"])
+    assert found["suggestion"] in (found["steepest"], found["tenth_of_lowest"])
     assert picture.stat().st_size > 1000
     assert not Path("runs").exists()  # nothing but what was asked for is written
 

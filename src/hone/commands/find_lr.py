@@ -77,7 +77,10 @@ def chart(test: RangeTest, width: int | None = None) -> str:
     if width is None:
         width = min(console.width, 100) if console.is_terminal else 72
     # The chart of rates draws any curve; only what stands under its axis is about updates.
-    lines = terminal_rates({"loss": test.smoothed}, width, _HEIGHT).splitlines()[: _HEIGHT + 1]
+    top = _top(test)
+    lines = terminal_rates({"loss": [min(loss, top) for loss in test.smoothed]}, width, _HEIGHT).splitlines()[
+        : _HEIGHT + 1
+    ]
     margin = lines[-1].index("└") + 1
     columns = width - margin
     marks = [" "] * columns
@@ -105,13 +108,19 @@ def draw(test: RangeTest, path: Path) -> Path:
         for name, rate, ink in marks:
             axes.axvline(rate, color=ink, linewidth=1.2, linestyle="--", label=f"{name}: {rate:.1e}")
     axes.set_xscale("log")
-    low, high = min(test.smoothed), test.smoothed[0]
-    axes.set_ylim(low - 0.1 * (high - low or 1.0), high + 0.6 * (high - low or 1.0))
+    low, high = min(test.smoothed), _top(test)
+    axes.set_ylim(low - 0.1 * (high - low or 1.0), high)
     axes.set_title("Learning-rate range test", loc="left", fontsize=12, fontweight="bold", color=INK)
     axes.set_xlabel("learning rate", loc="right")
     axes.grid(axis="y", color=LINE, linewidth=0.8)
     axes.legend(frameon=False, fontsize=9, labelcolor=INK)
     return save_figure(figure, path)
+
+
+def _top(test: RangeTest) -> float:
+    """How high the loss is drawn: half as far above its start as it fell; the blow-up would leave the fall no room."""
+    start, low = test.smoothed[0], min(test.smoothed)
+    return start + 0.5 * (start - low) if start > low else max(test.smoothed)
 
 
 def _say_result(test: RangeTest, job: Job) -> None:
@@ -122,9 +131,7 @@ def _say_result(test: RangeTest, job: Job) -> None:
     lowest = test.rates[test.lowest]
     say("steepest", f"lr {test.steepest:.1e}: the loss falls fastest here")
     say("tenth", f"lr {test.tenth_of_lowest:.1e}: a tenth of where the loss is lowest ({lowest:.1e}); {end}")
-    which = "steepest descent" if test.suggestion == test.steepest else "a tenth of the lowest"
-    say(
-        "suggested", f"--lr {test.suggestion:.1e}  ({which}, the smaller of the two; the weights were left as they are)"
-    )
+    which = "the steepest descent" if test.is_clear else "a tenth, for the steepest descent is next to the lowest loss"
+    say("suggested", f"--lr {test.suggestion:.1e}  ({which})")
     if job.recipe.head_multiplier != 1.0:
         say("", f"the output layer learns at {job.recipe.head_multiplier:g} times this rate, here as in hone fit")

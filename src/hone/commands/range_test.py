@@ -12,11 +12,15 @@ from hone.precision import ScaleCollapseError
 from hone.recipe.build import Job
 from hone.training import NonFiniteLossError, Step, updates
 
-#: Share of the past in the smoothed loss: about the last ten values count.
+#: Share of the past in the average that says when to stop: about the last ten values count.
 _PAST = 0.9
-#: Losses that the smoothed value is made of before its slope is believed.
+#: Weight of a neighbour in the average that is looked at afterwards: about six values count.
+_NEAR = 0.7
+#: A rate nearer than this factor to that of the lowest loss is too near to where the loss rises again.
+_CLEAR = 3.0
+#: Losses on the one side of a place before the slope there is believed.
 _ENOUGH = 10
-#: Diverged: the smoothed loss is this many times as far above its lowest value as it had come down, or as that value.
+#: Diverged: the average is this many times as far above its lowest value as it had come down, or as that value.
 _BLOWN_UP = 3.0
 
 
@@ -27,7 +31,7 @@ class RangeTest:
     Attributes:
         rates: the base learning rate of each update.
         losses: of the batch after that update, so of the weights which that rate led to.
-        smoothed: the losses, averaged exponentially and corrected for the start.
+        smoothed: the losses, each averaged with its neighbours on both sides.
         diverged: whether the test ended because the loss blew up.
     """
 
@@ -64,8 +68,13 @@ class RangeTest:
 
     @property
     def suggestion(self) -> float:
-        """The smaller of the two: the safer one."""
-        return min(self.steepest, self.tenth_of_lowest)
+        """The steepest descent, but where it is too near to the lowest loss: there a tenth of that rate."""
+        return self.steepest if self.is_clear else self.tenth_of_lowest
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the loss goes on falling for long enough beyond the steepest descent."""
+        return self.steepest * _CLEAR <= self.rates[self.lowest]
 
     @property
     def _first(self) -> int:
@@ -108,6 +117,29 @@ def smooth(losses: list[float], past: float = _PAST) -> list[float]:
     for k, loss in enumerate(losses):
         average = past * average + (1 - past) * loss
         found.append(average / (1 - past ** (k + 1)))
+    return found
+
+
+def smooth_both(losses: list[float], ceiling: float = math.inf, near: float = _NEAR) -> list[float]:
+    r"""The average over both sides: :math:`s_k = \sum_j \beta^{|k-j|} x_j / \sum_j \beta^{|k-j|}`.
+
+    An average of the past alone lags behind: it would show the fall, and suggest a rate, where the loss has already
+    been at a rate several times as high.
+
+    Args:
+        losses: what is averaged.
+        ceiling: what is above it counts as this, so that a blow-up at the end does not drown what is beside it.
+        near: weight of the next neighbour.
+
+    Example:
+        >>> smooth_both([0.0, 4.0, 0.0], near=0.5)[1]
+        2.0
+    """
+    found = []
+    for k in range(len(losses)):
+        weights = [near ** abs(k - j) for j in range(len(losses))]
+        total = sum(weight * min(loss, ceiling) for weight, loss in zip(weights, losses, strict=True))
+        found.append(total / sum(weights))
     return found
 
 
@@ -156,7 +188,13 @@ def range_test(
     losses = [loss for loss in seen[1:] if math.isfinite(loss)]
     if len(losses) < 2:
         raise ValueError("the loss is not finite at the lowest rate already; hone doctor looks for the cause")
-    return RangeTest(rates[: len(losses)], losses, smooth(losses), diverged)
+    return RangeTest(rates[: len(losses)], losses, smooth_both(losses, blow_up(smooth(losses))), diverged)
+
+
+def blow_up(smoothed: list[float]) -> float:
+    """The value from which on a loss counts as blown up, by what it was before."""
+    best = min(smoothed)
+    return best + _BLOWN_UP * max(abs(best), smoothed[0] - best)
 
 
 def has_blown_up(smoothed: list[float]) -> bool:
@@ -166,8 +204,7 @@ def has_blown_up(smoothed: list[float]) -> bool:
         >>> has_blown_up([2.0, 1.0, 3.5]), has_blown_up([2.0, 1.0, 4.5])
         (False, True)
     """
-    best = min(smoothed)
-    return smoothed[-1] > best + _BLOWN_UP * max(abs(best), smoothed[0] - best)
+    return smoothed[-1] > blow_up(smoothed)
 
 
 def _train(job: Job, rates: list[float]) -> Iterator[Step]:
