@@ -5,6 +5,7 @@ No torch is loaded until a verb needs it: ``hone --help`` answers at once.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
 import os
@@ -60,11 +61,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(importlib.import_module(f"hone.commands.{verb}").main(words[1:]))
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:
+        return _leave_pipe()
     except (ValueError, TypeError, OSError, RuntimeError, ModuleNotFoundError) as error:
         if os.environ.get("HONE_TRACEBACK"):
             raise
         print(f"hone: {_one_line(error)}", file=sys.stderr)
         return 2
+
+
+def _leave_pipe() -> int:
+    """The reader (``head``, ``less``) has seen enough: nothing is wrong, and nothing more can be said to it."""
+    with contextlib.suppress(OSError):  # a stdout that is no file has no number
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 128 + 13  # as a shell counts SIGPIPE
 
 
 def _prepare_environment() -> None:

@@ -75,6 +75,15 @@ def test_no_weights_are_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (len(rows), rows[-1].size, head) == (20, 5 * 1281, "classifier.1")
 
 
+def test_a_reader_that_leaves_is_no_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def leave(*cells: object) -> None:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr("hone.commands.groups.show", leave)
+    assert groups("own_parts:normed") == 141
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
