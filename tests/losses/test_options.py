@@ -77,7 +77,7 @@ def test_lovasz_is_smp_s() -> None:
     binary = smp.LovaszLoss("binary", per_image=False)
     truth = (TARGET > 1)[:, None]
     logits = LOGITS[:, :1].float()  # smp's takes float32 only
-    torch.testing.assert_close(L.LovaszHingeLoss()(logits, truth), binary(logits, truth.long()))
+    torch.testing.assert_close(L.LovaszHingeLoss()(logits, truth), binary(logits, truth.float()))
 
 
 def test_reductions_and_weights_of_regions() -> None:
