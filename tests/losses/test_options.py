@@ -72,12 +72,12 @@ def test_region_losses_are_monai_s() -> None:
 
 def test_lovasz_is_smp_s() -> None:
     smp = pytest.importorskip("segmentation_models_pytorch.losses")
+    logits = LOGITS.float()  # smp's takes float32 only
     peer = smp.LovaszLoss("multiclass", from_logits=True)
-    torch.testing.assert_close(L.LovaszSoftmaxLoss()(LOGITS, TARGET), peer(LOGITS, TARGET))
-    binary = smp.LovaszLoss("binary", per_image=False)
-    truth = (TARGET > 1)[:, None]
-    logits = LOGITS[:, :1].float()  # smp's takes float32 only
-    torch.testing.assert_close(L.LovaszHingeLoss()(logits, truth), binary(logits, truth.float()))
+    torch.testing.assert_close(L.LovaszSoftmaxLoss()(logits, TARGET), peer(logits, TARGET))
+    binary, truth = smp.LovaszLoss("binary", per_image=False), (TARGET > 1)[:, None]
+    ours = L.LovaszHingeLoss()(logits[:, :1], truth)
+    torch.testing.assert_close(ours, binary(logits[:, :1], truth.float()))
 
 
 def test_reductions_and_weights_of_regions() -> None:
