@@ -86,7 +86,7 @@ def finetune(
         return fit(recipe_from({"data": name, **options}), own=own, quiet=quiet)[0]
     run = open_run(resume)
     own = _own(data, val, classes, {"task": run.recipe.task})
-    options |= {} if data is None else {"data": own.name if own is not None else str(data)}
+    options |= {"data": data} if isinstance(data, (str, Path)) else {}
     updates = options.pop("updates", None)
     recipe = _resumed(run, options, (*ANYTIME, *COMPONENTS))
     return fit(recipe, run, own=own, updates=updates, on_extend=on_extend, quiet=quiet)[0]

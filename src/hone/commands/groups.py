@@ -15,8 +15,9 @@ from hone.recipe.choices import settle
 from hone.recipe.folder import as_json
 from hone.recipe.schema import Recipe, recipe_from
 from hone.recipe.source import build_target
+from hone.recipe.training_plan import parse_plan
 from hone.training import pick_device
-from hone.transfer import FreezePlan, GroupRow, apply_freeze, group_rows, layer_rows
+from hone.transfer import GroupRow, apply_freeze, group_rows, layer_rows
 
 _WHAT = "Show a model's layers, which of them train, and at which rates: no data is read, no weights are downloaded."
 _EXTRA: list[tuple[str, dict[str, Any]]] = [
@@ -60,7 +61,7 @@ def rows_of(recipe: Recipe, outputs: int | None = None) -> tuple[str, Recipe, li
     # One update an epoch stands for the unknown data: rates do not depend on the length of the run.
     task = "classify" if recipe.task == "auto" else recipe.task
     settled = settle(recipe, target, task, pick_device(recipe.device), updates_per_epoch=1)
-    plan = FreezePlan(*[part.strip() for part in settled.train.split(",")], norm=settled.norm)
+    plan = parse_plan(settled.train, settled.norm)
     apply_freeze(target.model, plan)
     rows = group_rows(target.model, build_optimizer(settled, target.model).param_groups)
     head = next((row.name for row in layer_rows(target.model) if row.is_head), "")

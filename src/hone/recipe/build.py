@@ -20,10 +20,11 @@ from hone.recipe.resolve import resolve_loss, resolve_optimizer, resolve_schedul
 from hone.recipe.schema import Recipe
 from hone.recipe.source import Target, build_target
 from hone.recipe.state import Extension
+from hone.recipe.training_plan import parse_plan
 from hone.recipe.units import StandardizedLoss, Units
 from hone.schedules import bind_schedule, warmup
 from hone.training import World
-from hone.transfer import FreezePlan, apply_freeze, find_head, parameter_groups
+from hone.transfer import FreezePlan, apply_freeze, check_plan, find_head, parameter_groups
 
 
 @dataclass
@@ -113,7 +114,8 @@ def build_job(recipe: Recipe, world: World, *, own: OwnData | None = None, with_
     recipe = settle(recipe, target, splits.task, world.device, train.updates_per_epoch)
     recipe = dataclasses.replace(recipe, image_size=size)
     _place(target.model, recipe, world)
-    plan = FreezePlan(*[part.strip() for part in recipe.train.split(",")], norm=recipe.norm)
+    plan = parse_plan(recipe.train, recipe.norm)
+    check_plan(target.model, plan)
     apply_freeze(target.model, plan)
     schedule = build_schedule(recipe, train.updates_per_epoch)
     if hasattr(schedule, "read") and not len(splits.val):

@@ -32,7 +32,7 @@ class Recipe:
         pretrained: start from the library's own weights
         weights: start from this file (.safetensors, .pth, .pt) instead
         source: start from the best weights of this run of hone
-        train: what trains: head, all, last:N, or patterns of parameter names, comma between them
+        train: what trains: head, all, last:N, or name patterns, comma between; stages as 'head; 100: last:2; 300: all'
         norm: batch statistics: follow what trains around them, stay frozen, or auto: frozen where there is a source
         head: how the output layer starts: probe (fitted to the source's features), random, or auto: probe with a source
         loss: CrossEntropyLoss, FocalLoss, any torch.nn loss, or your_module:your_loss
