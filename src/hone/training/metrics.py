@@ -74,7 +74,9 @@ def _of_classes(logits: Tensor, target: Tensor) -> dict[str, float]:
     truth, predicted = target.numpy(), logits.argmax(1).numpy()
     found = {
         "accuracy": metrics.accuracy_score(truth, predicted),
-        "balanced_accuracy": metrics.recall_score(truth, predicted, labels=target.unique().numpy(), average="macro"),
+        "balanced_accuracy": metrics.recall_score(
+            truth, predicted, labels=sorted(set(target.tolist())), average="macro"
+        ),
         "f1": metrics.f1_score(truth, predicted, average="macro", zero_division=0.0),
     }
     if (classes := logits.shape[1]) > 5:
