@@ -136,8 +136,9 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     ready: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         plain = tensor.detach().to("cpu").contiguous()
-        ready[name] = plain.clone() if plain.data_ptr() in seen else plain
-        seen.add(plain.data_ptr())
+        memory = plain.untyped_storage().data_ptr()
+        ready[name] = plain.clone() if memory in seen else plain
+        seen.add(memory)
     try:
         save_file(ready, path, metadata={"format": "pt"})
     except SafetensorError as error:
