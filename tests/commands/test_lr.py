@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from hone import cli
-from hone.commands.lr import merged
+from hone.commands.lr import merged, never_trained
 from hone.commands.range_test import RangeTest, has_blown_up, range_test, rising, smooth, smooth_both
 from hone.recipe import Run, recipe_from
 from hone.recipe.build import build_job
 from hone.training import World, read_record
+from hone.transfer import FreezePlan
 
 Fit = Callable[..., Run]
 SMALL = ["--model", "own_parts:normed", "--image-size", "32", "--batch-size", "8", "--device", "cpu"]
@@ -61,11 +62,20 @@ def test_what_is_drawn_and_said(photos: Path, tmp_path: Path, capsys: pytest.Cap
     assert lr(photos, *SMALL, *words, "--out", picture) == 0
     said = capsys.readouterr().out
     assert "length     20 updates, 3 an epoch" in said
-    assert "frozen     2 of 4 groups of parameters: not drawn" in said
+    assert "frozen     2 of 4 groups of parameters, in the whole run: not drawn" in said
     assert "━ head" in said and "━ trunk" not in said
     assert "momentum   0.95 at the start, 0.85 to 0.95" in said
     assert "\x1b" not in said
     assert "<svg" in picture.read_text()
+
+
+def test_what_a_later_stage_trains_is_drawn(photos: Path) -> None:
+    job = parts_of(photos, train="head")
+    assert never_trained(job) == {"trunk", "trunk no decay"}
+    job.plan = FreezePlan("head", stages={4: "norm"})
+    assert never_trained(job) == {"trunk"}
+    job.plan = FreezePlan("head", stages={4: "all"})
+    assert never_trained(job) == set()
 
 
 def test_without_data_the_length_is_stated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -141,7 +151,7 @@ def test_loss_is_paired_with_the_rate_that_led_to_it(photos: Path) -> None:
     job = parts_of(photos, optimizer="SGD", max_norm=0.0, weight_decay=0.0)
     job.target = type(job.target)(**{**vars(job.target), "model": Weight(nn.Linear(1, 1, bias=False))})
     torch.nn.init.zeros_(job.model[0].weight)
-    job.plan = None
+    job.plan = FreezePlan("all")
     job.criterion = Slope()
     job.optimizer = torch.optim.SGD(job.model.parameters(), lr=1e-3)
     test = range_test(job, lowest=1e-3, highest=1.0, steps=7)

@@ -12,7 +12,7 @@ from rich.markup import escape
 from hone.commands.arguments import values_from_arguments
 from hone.commands.console import say
 from hone.commands.find_lr import find_lr
-from hone.recipe.build import build_job, build_schedule
+from hone.recipe.build import Job, build_job, build_schedule
 from hone.recipe.choices import settle
 from hone.recipe.folder import as_json
 from hone.recipe.notes import notes
@@ -21,6 +21,7 @@ from hone.recipe.source import build_target
 from hone.report import draw_rates, terminal_rates
 from hone.schedules import curves, driven, learns
 from hone.training import World, pick_device
+from hone.transfer import layer_rows, norm_parameters
 
 _WHAT = """\
 Draw every group's learning rate over the run, exactly as hone fit with the same options will set it.
@@ -62,16 +63,25 @@ def of_data(recipe: Recipe) -> tuple[dict[str, list[float]], Any]:
     """Every group's curve for a run on the recipe's data, and the bound schedule; no weights are loaded."""
     job = build_job(recipe, World(device=pick_device(recipe.device)), with_weights=False)
     told = dict(notes(job))
-    for subject in ("data", "schedule"):
+    for subject in ("data", "trains", "schedule"):
         say(subject, escape(told[subject]))
     say("length", f"{job.total_updates} updates, {job.train.updates_per_epoch} an epoch")
     groups = job.optimizer.param_groups
     rates = {str(group["name"]): float(group["lr"]) for group in groups}
-    frozen = {str(group["name"]) for group in groups if not any(p.requires_grad for p in group["params"])}
+    frozen = never_trained(job)
     if frozen:
-        say("frozen", f"{len(frozen)} of {len(groups)} groups of parameters: not drawn")
+        say("frozen", f"{len(frozen)} of {len(groups)} groups of parameters, in the whole run: not drawn")
     drawn = curves(job.schedule, rates, total_updates=job.total_updates)
     return merged({name: values for name, values in drawn.items() if name not in frozen}), job.schedule
+
+
+def never_trained(job: Job) -> set[str]:
+    """The names of the groups of which nothing trains in any stage of the run."""
+    rows, norms = layer_rows(job.model), norm_parameters(job.model)
+    trained = frozenset[str]().union(*(job.plan.select(rows, update, norms=norms) for update in job.plan.stages))
+    held = {id(parameter) for name, parameter in job.model.named_parameters() if name in trained}
+    groups = job.optimizer.param_groups
+    return {str(group["name"]) for group in groups if not any(id(p) in held for p in group["params"])}
 
 
 def of_length(recipe: Recipe, updates_per_epoch: int | None) -> tuple[dict[str, list[float]], Any]:

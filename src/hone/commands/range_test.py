@@ -11,6 +11,7 @@ from hone import checks
 from hone.precision import ScaleCollapseError
 from hone.recipe.build import Job
 from hone.training import NonFiniteLossError, Step, updates
+from hone.transfer import FreezePlan
 
 #: Share of the past in the average that says when to stop: about the last ten values count.
 _PAST = 0.9
@@ -220,7 +221,7 @@ def _train(job: Job, rates: list[float]) -> Iterator[Step]:
         job.train.batches,
         total_updates=len(rates) + 1,  # the last one only shows the loss after the one before
         schedule=schedule,
-        plan=job.plan,
+        plan=FreezePlan(*job.plan.patterns(0), norm=job.plan.norm),  # the first stage: the test is about one thing
         precision=job.precision,
         max_norm=recipe.max_norm or None,
         accumulate=recipe.accumulate,
