@@ -20,8 +20,9 @@ def check_fits(job: Job) -> None:
     size = job.preprocessing.image_size
     if job.own is not None:
         inputs, target = next(job.train.batches(0))
+        what = f"inputs of shape {tuple(inputs.shape[1:])}"
     else:
-        target = _targets(job)
+        target, what = _targets(job), f"images of {size} px"
         inputs = torch.zeros(len(target), 3, size, size, device=job.world.device)
     job.model.eval()
     with torch.no_grad(), job.precision.autocast():
@@ -29,7 +30,7 @@ def check_fits(job: Job) -> None:
             logits = job.model(inputs)
         except Exception as error:  # whatever a library or a user's module raises for an input that does not fit
             raise ValueError(
-                f"model {job.target.name} can't take inputs of shape {tuple(inputs.shape[1:])}: {_line(error)}"
+                f"model {job.target.name} can't take {what}: {_line(error)}"
             ) from error
         try:
             loss = job.criterion(logits, target)
