@@ -107,7 +107,7 @@ def test_python_hands_over_objects(photos: Path, tmp_path: Path) -> None:
         photos, model=own_parts.normed(), loss=nn.CrossEntropyLoss(label_smoothing=0.1), optimizer=torch.optim.SGD,
         schedule=warmup(1) >> CosineAnnealingLR(), out=str(tmp_path / "a"), **shared,
     )  # fmt: skip
-    assert run.result.updates == 4 and run.recipe.lr == 3e-3
+    assert run.result.updates == 4 and run.recipe.weight_decay == 1e-4  # the class is recognised as SGD
     run = hone.finetune(
         photos, model=own_parts.normed, loss=lambda logits, target: nn.functional.cross_entropy(logits, target),
         schedule=lambda update: 1 / (1 + update), out=str(tmp_path / "b"), **shared,
