@@ -27,15 +27,7 @@ def clip_together(optimizers: Sequence[Optimizer], max_norm: float) -> Tensor:
     """Scale all gradients of all optimizers down to the joint norm ``max_norm``, and return the norm before."""
     if not max_norm > 0:
         raise invalid("max_norm", "be above 0", max_norm, "leave it out to train without clipping")
-    grads = [
-        p.grad
-        for optimizer in optimizers
-        for group in optimizer.param_groups
-        for p in group["params"]
-        if p.grad is not None
-    ]
-    norm = torch.nn.utils.get_total_norm(grads)
-    if not math.isinf(max_norm):
-        params = [p for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]]
-        torch.nn.utils.clip_grads_with_norm_(params, max_norm, norm)
-    return norm
+    params = [p for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]]
+    if math.isinf(max_norm):
+        return torch.nn.utils.get_total_norm([p.grad for p in params if p.grad is not None])
+    return torch.nn.utils.clip_grad_norm_(params, max_norm)

@@ -29,9 +29,7 @@ def check_fits(job: Job) -> None:
         try:
             logits = job.model(inputs)
         except Exception as error:  # whatever a library or a user's module raises for an input that does not fit
-            raise ValueError(
-                f"model {job.target.name} can't take {what}: {_line(error)}"
-            ) from error
+            raise ValueError(f"model {job.target.name} can't take {what}: {_line(error)}") from error
         try:
             loss = job.criterion(logits, target)
         except Exception as error:

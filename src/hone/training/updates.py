@@ -188,18 +188,25 @@ class _Loop:
 
     def backward(self, trained: nn.Module, window: list[tuple[Any, Any]]) -> Tensor:
         """Accumulate the gradients of the window's mean loss; return that loss, detached."""
-        whole = len(window) == 1 and self.world.size == 1
-        weights = [1.0] if whole else window_weights([target for _, target in window], self.criterion, self.world)
-        total: Tensor | None = None
+        if len(window) == 1 and self.world.size == 1:
+            return self.backward_one(trained, *window[0])
+        weights = window_weights([target for _, target in window], self.criterion, self.world)
+        losses: list[Tensor] = []
         for place, ((inputs, target), weight) in enumerate(zip(window, weights, strict=True)):
             # Processes exchange gradients once a window, at its last micro-batch.
             waits = isinstance(trained, DistributedDataParallel) and place < len(window) - 1
             with trained.no_sync() if waits else nullcontext():  # type: ignore[operator]
-                with self.precision.autocast():
-                    loss = self.criterion(trained(inputs), target)
-                self.precision.backward(loss := loss if whole else loss * weight)
-            total = loss.detach() if total is None else total + loss.detach()
-        return torch.as_tensor(total)
+                losses.append(self.backward_one(trained, inputs, target, weight))
+        return torch.stack(losses).sum()
+
+    def backward_one(self, trained: nn.Module, inputs: Any, target: Any, weight: Any = None) -> Tensor:
+        """One micro-batch; its loss, as weighted in the window."""
+        with self.precision.autocast():
+            loss = self.criterion(trained(inputs), target)
+        if weight is not None:
+            loss = loss * weight
+        self.precision.backward(loss)
+        return loss.detach()
 
     def decides(self, step: Step, boundaries: set[int]) -> bool:
         """Whether something would happen at the next update, so that it must be known now if this was one."""
