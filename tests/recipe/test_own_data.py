@@ -73,3 +73,14 @@ def test_what_is_kept_is_never_worse_than_the_probe(tmp_path: Path) -> None:
     assert run.result.best.value == run.result.baselines["linear probe"]
     assert run.result.best.update == 0
     assert not torch.equal(*(load_file(path)["4.weight"] for path in (run.best, run.last)))
+
+
+def test_a_network_that_was_handed_over_is_handed_over_again(tmp_path: Path) -> None:
+    run = hone.finetune(Blobs(64), val=Blobs(31), **options(tmp_path))
+    with pytest.raises(
+        ValueError, match=r"network .*Sequential can't be built from the recipe alone .*hone.load\(run, model=NETWORK\)"
+    ):
+        hone.load(run)
+    loaded = hone.load(run, model=network())
+    assert loaded.classes == ["dark", "bright"]
+    assert torch.equal(loaded.model.state_dict()["4.weight"], load_file(run.best)["4.weight"])

@@ -122,24 +122,45 @@ def open_run(path: str | Path) -> Run:
     return Run(folder)
 
 
-def load(run: Run | str | Path) -> Loaded:
+def load(run: Run | str | Path, *, model: nn.Module | None = None) -> Loaded:
     """A run's model with its best weights, its preprocessing and its classes.
 
     Args:
         run: what :func:`hone.finetune` returned, or the run folder.
+        model: the network without these weights, for a run to which a network was handed over in Python; its output
+            layer is replaced.
 
     Raises:
-        ValueError: it is no run, or holds no weights yet.
+        ValueError: it is no run, holds no weights yet, or its network can't be built from the recipe.
     """
     run = run if isinstance(run, Run) else open_run(run)
     if not run.best.exists() and not run.last.exists():
         raise ValueError(f"run {str(run.path)!r} holds no weights yet; hone fit --resume {run.path} goes on with it")
     recipe, state = run.recipe, run.weights()
-    model = build_model(find_model(str(recipe.model.name)), pretrained=False, options=recipe.model.options)
-    replace_head(model, len(state[f"{find_head(model)[0].name}.weight"]))
+    model = model if model is not None else _built(run, recipe, state)
+    replace_head(model, _outputs(model, state))
     model.load_state_dict(state)
     task = cast(Task, recipe.task)  # a recipe in a run folder is resolved: its task is no longer "auto"
     return Loaded(model.eval(), run.preprocessing, run.classes, task)
+
+
+def _built(run: Run, recipe: Recipe, state: dict[str, Tensor]) -> nn.Module:
+    """The recipe's network; one that was handed over as an object in Python has no recipe to be built from."""
+    name = find_model(str(recipe.model.name))
+    try:
+        model = build_model(name, pretrained=False, options=recipe.model.options)
+        _outputs(model, state)
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(
+            f"run {str(run.path)!r}: its network {name} can't be built from the recipe alone ({error}); "
+            "give one of the same architecture: hone.load(run, model=NETWORK)"
+        ) from error
+    return model
+
+
+def _outputs(model: nn.Module, state: dict[str, Tensor]) -> int:
+    """The size of the output layer that was saved."""
+    return len(state[f"{find_head(model)[0].name}.weight"])
 
 
 def is_started(path: Path) -> bool:
