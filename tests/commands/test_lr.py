@@ -184,7 +184,10 @@ def test_every_precision_and_frozen_parts(photos: Path, options: dict[str, objec
     assert changed == head  # the frozen trunk, its batch statistics included, is bit for bit as it was
 
 
-def test_find_says_what_it_suggests(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_find_says_what_it_suggests(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     file, picture = tmp_path / "find.json", tmp_path / "find.png"
     words = ["--find", "--steps", "40", "--lr", "1e-3", "--json", file, "--out", picture]
     assert lr(photos, *SMALL, *words) == 0
