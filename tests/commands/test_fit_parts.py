@@ -62,7 +62,7 @@ def test_the_last_word_on_the_loss_is_the_one_that_training_saw(fit: Fit, photos
 
 def test_class_weights_weigh_by_the_inverse_of_the_count() -> None:
     from hone.data import Examples
-    from hone.recipe.build import class_weights
+    from hone.recipe.kinds.photos import class_weights
 
     examples = Examples([""] * 8, torch.tensor([0] * 5 + [1] * 2 + [2]), ["a", "b", "c"])
     assert class_weights(examples).tolist() == pytest.approx([8 / 15, 8 / 6, 8 / 3])

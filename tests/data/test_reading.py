@@ -39,7 +39,7 @@ def test_every_class_keeps_a_photo_on_either_side(class_folders: Make) -> None:
     splits = read_examples(class_folders(ant=2, bee=1, cat=9), val_fraction=0.9)
     assert splits.train.counts().tolist() == [1, 1, 1]
     assert splits.val.counts().tolist() == [1, 0, 8]
-    assert "val has no photo of bee" in splits.text()
+    assert "val has no photos of bee" in splits.text()
 
 
 def test_train_val_test_folders(class_folders: Make) -> None:

@@ -135,14 +135,14 @@ def _add_recipe(parser: argparse.ArgumentParser, word: str, own: Collection[str]
 
 def _reading(hint: Any) -> dict[str, Any]:
     """How argparse reads a value of a type."""
+    if typing.get_origin(hint) in (types.UnionType, typing.Union):
+        hint = next(kind for kind in typing.get_args(hint) if kind is not types.NoneType)
     if hint is bool:
         return {"action": argparse.BooleanOptionalAction}
     if typing.get_origin(hint) is typing.Literal:
         return {"choices": typing.get_args(hint)}
     if typing.get_origin(hint) is tuple:
         return {"action": "append", "metavar": "PATTERN"}
-    if isinstance(hint, types.UnionType):
-        hint = next(kind for kind in typing.get_args(hint) if kind is not types.NoneType)
     kind = str if hint is Component else hint
     return {"type": kind, "metavar": {int: "N", float: "X", str: "NAME"}[kind]}
 

@@ -15,15 +15,15 @@ def main(words: Sequence[str]) -> int:
     """Run ``hone evaluate WORDS``."""
     parser = Parser("evaluate", "Measure a run's best weights on other data, from the run folder alone.")
     parser.add_argument("run", metavar="RUN", help="run folder")
-    parser.add_argument("data", metavar="DATA", help="folder of CLASS (or with a part named by --split), or a CSV")
+    parser.add_argument("data", metavar="DATA", help="data of the run's kind; every class of it is one of the run's")
     parser.add_argument(
         "--split", choices=("all", "train", "val", "test"), default=None, help="which part of DATA (val, else all)"
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (auto)")
     parser.add_argument("--json", metavar="FILE", help="write the metrics here as well")
     found = parser.parse_args(words)
-    metrics, count = evaluate_run(found.run, found.data, split=found.split, device=found.device)
-    say("data", f"{count} photos of {found.data}")
+    metrics, examples = evaluate_run(found.run, found.data, split=found.split, device=found.device)
+    say("data", f"{len(examples)} {examples.noun} of {found.data}")
     for name, value in metrics.items():
         say(name, f"{value:.4f}")
     if found.json:

@@ -173,7 +173,8 @@ def _say_end(job: Job, run: Run, result: Result, stop: StopSignal, world: World)
         )
         return
     say("best", f"{_summary(result)}  ->  {run.best if result.best else run.last}")
-    say("time", f"{duration(result.seconds)} for {result.updates} updates, {result.samples_per_second:.0f} photos/s")
+    speed = f"{result.samples_per_second:.0f} {job.splits.train.noun}/s"
+    say("time", f"{duration(result.seconds)} for {result.updates} updates, {speed}")
     say("report", str(run.report))
 
 

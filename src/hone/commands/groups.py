@@ -61,7 +61,7 @@ def rows_of(recipe: Recipe, outputs: int | None = None) -> tuple[str, Recipe, li
     # One update an epoch stands for the unknown data: rates do not depend on the length of the run.
     task = "classify" if recipe.task == "auto" else recipe.task
     settled = settle(recipe, target, task, pick_device(recipe.device), updates_per_epoch=1)
-    plan = parse_plan(settled.train, settled.norm)
+    plan = parse_plan(str(settled.train), settled.norm)
     apply_freeze(target.model, plan)
     rows = group_rows(target.model, build_optimizer(settled, target.model).param_groups)
     head = next((row.name for row in layer_rows(target.model) if row.is_head), "")

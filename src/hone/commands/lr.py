@@ -15,6 +15,7 @@ from hone.commands.find_lr import find_lr
 from hone.recipe.build import Job, build_job, build_schedule
 from hone.recipe.choices import settle
 from hone.recipe.folder import as_json
+from hone.recipe.kinds import kind_of
 from hone.recipe.notes import notes
 from hone.recipe.schema import Recipe, recipe_from
 from hone.recipe.source import build_target
@@ -94,8 +95,10 @@ def of_length(recipe: Recipe, updates_per_epoch: int | None) -> tuple[dict[str, 
         raise ValueError("DATA or --updates must be given: without data nothing says how long the run is")
     per_epoch = updates_per_epoch or recipe.updates
     task = "classify" if recipe.task == "auto" else recipe.task
-    target = build_target(recipe, None, with_weights=False)
-    settled = settle(recipe, target, task, pick_device(recipe.device), per_epoch)
+    device = pick_device(recipe.device)
+    preferred = kind_of(task).prefer(recipe, None, device)
+    target = build_target(preferred, None, with_weights=False)
+    settled = settle(preferred, target, task, device, per_epoch)
     bound = build_schedule(settled, per_epoch)
     say("schedule", f"{recipe.schedule.name or 'cosine to 0'} over {recipe.updates} updates, lr {settled.lr:g}")
     return curves(bound, {"lr": float(settled.lr or 0.0)}, total_updates=recipe.updates), bound

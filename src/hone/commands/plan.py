@@ -19,6 +19,7 @@ from hone.commands.tables import add_row, columns, show
 from hone.precision import Measurement, Plan, PlanTable, all_plans, measure_plans, plan_key, remembered
 from hone.precision.measure import ROUNDS, native_kinds, prepared, wait_for
 from hone.recipe.build import Job, build_job
+from hone.recipe.kinds import kind_of
 from hone.recipe.notes import notes
 from hone.recipe.resolve import resolve_optimizer
 from hone.recipe.schema import Recipe, recipe_from
@@ -44,19 +45,21 @@ def main(words: Sequence[str]) -> int:
     """Run ``hone plan WORDS``."""
     values, found = values_from_arguments(words, "plan", _WHAT, _EXTRA)
     recipe = recipe_from(values)
+    device = pick_device(recipe.device)
+    recipe = kind_of(recipe.task, recipe.data).prefer(recipe, None, device)
     checks.number("seconds", found.seconds, above=0)
-    sizes = batch_sizes(found.batch_sizes, recipe.batch_size)
+    sizes = batch_sizes(found.batch_sizes, int(recipe.batch_size or 1))
     # The plans lay the model out themselves, from the layout that a model has when it is built.
     plain = dataclasses.replace(recipe, layout="contiguous", batch_size=max(sizes), precision="fp32")
-    job = build_job(plain, World(device=pick_device(recipe.device)), with_weights=False)
+    job = build_job(plain, World(device=device), with_weights=False)
     check_fits(job)
     told = dict(notes(job))
     for subject in ("data", "trains"):
         say(subject, escape(told[subject]))
-    say("model", escape(f"{job.target.name}, {job.preprocessing.image_size} px, on {job.world.device}"))
+    say("model", escape(f"{job.target.name}, {job.preprocessing.describe()}, on {job.world.device}"))
     plans = plans_for(recipe, job.world.device, sizes, compiled=found.compile, checkpointing=found.checkpointing)
     table = _measured_or_remembered(job, plans, found.seconds, again=found.again)
-    _show(table, recipe.batch_size)
+    _show(table, int(recipe.batch_size or 1))
     if found.json:
         Path(found.json).write_text(table.to_json() + "\n")
     return 0

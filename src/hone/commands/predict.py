@@ -1,4 +1,4 @@
-"""``hone predict RUN PATH...``: what is on photos, with a run's best weights."""
+"""``hone predict RUN PATH...``: what is on photos, volumes or clips, with a run's best weights."""
 
 from __future__ import annotations
 
@@ -9,20 +9,32 @@ from pathlib import Path
 
 from hone.commands.arguments import Parser
 from hone.recipe.folder import open_run
-from hone.recipe.use import Prediction, predict_run, score_names
+from hone.recipe.prediction import Prediction
+from hone.recipe.use import predict_run, score_names
 from hone.training.folders import written_beside
 
 
 def main(words: Sequence[str]) -> int:
     """Run ``hone predict WORDS``."""
-    parser = Parser("predict", "Name what is on photos, with a run's best weights, from the run folder alone.")
+    parser = Parser(
+        "predict", "Say what is on photos, volumes or clips, with a run's best weights, from the run folder alone."
+    )
     parser.add_argument("run", metavar="RUN", help="run folder")
-    parser.add_argument("paths", metavar="PATH", nargs="+", help="photos, or folders of photos")
+    parser.add_argument("paths", metavar="PATH", nargs="+", help="files, or folders of them")
     parser.add_argument("--csv", metavar="FILE", help="write every class's probability here")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (auto)")
-    parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="photos at a time (32)")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="inputs at a time (32 photos)")
+    parser.add_argument("--out", metavar="FOLDER", help="write predicted masks or volumes here")
+    parser.add_argument("--memory", metavar="BYTES", help="what one prediction may take, such as 4GB")
     found = parser.parse_args(words)
-    rows = predict_run(found.run, found.paths, device=found.device, batch_size=found.batch_size)
+    rows = predict_run(
+        found.run,
+        found.paths,
+        device=found.device,
+        batch_size=found.batch_size,
+        out=found.out,
+        memory=found.memory,
+    )
     if found.csv is None:
         for row in rows:
             print(f"{row.path}\t{row.label}" + (f"\t{row.confidence:.3f}" if row.confidence is not None else ""))

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 import torch
 
-Task = Literal["classify", "multilabel", "regress"]
-TASKS: tuple[Task, ...] = ("classify", "multilabel", "regress")
+PhotoTask = Literal["classify", "multilabel", "regress"]
+Task = Literal[PhotoTask, "segment", "segment-volume", "classify-volume", "classify-video"]
+#: The tasks whose samples are single photos.
+PHOTO_TASKS: tuple[PhotoTask, ...] = ("classify", "multilabel", "regress")
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Image files and what each of them shows.
+    """Files and what each of them shows. Kinds of data other than photos extend it.
 
     Args:
         paths: the files.
         targets: classify: (n,) int64 class indices; multilabel: (n, C) float32 of 0 and 1; regress: (n,) or (n, D)
             float32 values.
         classes: the names of the C classes, empty for regression.
-        task: "classify", "multilabel" or "regress".
+        task: what is learned of them.
         stats: (n, 4) int64: bytes, time of change in ns, width, height of each file; None: not looked at yet.
 
     Example:
@@ -38,6 +40,8 @@ class Examples:
     classes: list[str]
     task: Task = "classify"
     stats: np.ndarray | None = field(default=None, repr=False)
+    #: What a person calls the samples.
+    noun: ClassVar[str] = "photos"
 
     def __post_init__(self) -> None:
         if len(self.paths) != len(self.targets):
@@ -47,12 +51,12 @@ class Examples:
         return len(self.paths)
 
     def counts(self) -> torch.Tensor:
-        """(C,) int64: how many files show each class; empty for regression."""
-        if self.task == "regress":
-            return torch.zeros(0, dtype=torch.int64)
+        """(C,) int64: how many files show each class; empty where the targets do not say it."""
         if self.task == "multilabel":
             return self.targets.sum(0).to(torch.int64)
-        return torch.bincount(self.targets, minlength=len(self.classes))
+        if self.targets.ndim == 1 and not self.targets.is_floating_point():
+            return torch.bincount(self.targets, minlength=len(self.classes))
+        return torch.zeros(0, dtype=torch.int64)
 
     def label(self, row: int) -> str:
         """What a person would call the target of one row: "daisy", "cat, dog", "3.5"."""
@@ -63,16 +67,36 @@ class Examples:
             return ", ".join(self.classes[place] for place in target.nonzero().flatten().tolist()) or "none"
         return ", ".join(f"{value:g}" for value in target.flatten().tolist())
 
-    def take(self, rows: Sequence[int] | np.ndarray) -> Examples:
+    def take(self, rows: Sequence[int] | np.ndarray) -> Self:
         """The examples of some rows, in their order."""
         rows = np.asarray(rows, dtype=np.int64)
-        return Examples(
-            [self.paths[row] for row in rows.tolist()],
-            self.targets[torch.from_numpy(rows)],
-            self.classes,
-            self.task,
-            None if self.stats is None else self.stats[rows],
+        return replace(
+            self,
+            paths=[self.paths[row] for row in rows.tolist()],
+            targets=self.targets[torch.from_numpy(rows)],
+            stats=None if self.stats is None else self.stats[rows],
         )
+
+    def joined(self, other: Self) -> Self:
+        """These examples, then those of another part of the same data."""
+        both = self.stats is not None and other.stats is not None
+        return replace(
+            self,
+            paths=[*self.paths, *other.paths],
+            targets=torch.cat([self.targets, other.targets]),
+            stats=np.concatenate([self.stats, other.stats]) if both else None,
+        )
+
+    def describe(self) -> str:
+        """What the examples show, in a few words: "5 classes (80 to 80 each)"."""
+        if self.task == "regress":
+            values = self.targets
+            return f"values {values.min():g} to {values.max():g} (mean {values.mean():.4g})"
+        counts = self.counts()
+        each = f"{int(counts.min()):,} to {int(counts.max()):,} each"
+        if self.task == "multilabel":
+            return f"{len(self.classes)} labels ({each}, {self.targets.sum(1).mean():.2g} a photo)"
+        return f"{len(self.classes)} classes ({each})"
 
 
 @dataclass(frozen=True)
@@ -107,14 +131,14 @@ class Splits:
 
     @property
     def task(self) -> Task:
-        """ "classify", "multilabel" or "regress"."""
+        """What is learned of the examples."""
         return self.train.task
 
     def summary(self) -> str:
         """What was found, in one line."""
         parts = [f"{len(self.train):,} train", f"{len(self.val):,} val"]
         parts += [f"{len(self.test):,} test"] if len(self.test) else []
-        line = f"{', '.join(parts)} photos, {_contents(self.train)}"
+        line = f"{', '.join(parts)} {self.train.noun}, {self.train.describe()}"
         return line + (f", {len(self.skipped):,} unreadable left out" if self.skipped else "")
 
     def text(self, most: int = 5) -> str:
@@ -127,9 +151,10 @@ class Splits:
         lines += [f"left out: {line}" for line in self.skipped[:most]]
         lines += [f"left out: {len(self.skipped) - most:,} more"] if len(self.skipped) > most else []
         lines += [f"{self.ignored:,} files that are no images were passed over"] if self.ignored else []
-        if self.task != "regress" and len(self.val):
-            unseen = [name for name, count in zip(self.classes, self.val.counts().tolist(), strict=True) if not count]
-            lines += [f"val has no photo of {', '.join(unseen[:most])}{', ...' * (len(unseen) > most)}"] * bool(unseen)
+        counts = self.val.counts().tolist() if len(self.val) else []
+        unseen = [name for name, count in zip(self.classes, counts, strict=False) if not count]
+        if unseen:
+            lines.append(f"val has no {self.val.noun} of {', '.join(unseen[:most])}{', ...' * (len(unseen) > most)}")
         return "\n".join([*lines, *self.notes])
 
 
@@ -147,14 +172,3 @@ def sample_rows(examples: Examples, n: int) -> list[int]:
     turns = max((len(group) for group in groups), default=0)
     rows = [int(group[turn]) for turn in range(turns) for group in groups if turn < len(group)]
     return rows[: max(n, 0)]
-
-
-def _contents(examples: Examples) -> str:
-    if examples.task == "regress":
-        values = examples.targets
-        return f"values {values.min():g} to {values.max():g} (mean {values.mean():.4g})"
-    counts = examples.counts()
-    each = f"{int(counts.min()):,} to {int(counts.max()):,} each"
-    if examples.task == "multilabel":
-        return f"{len(examples.classes)} labels ({each}, {examples.targets.sum(1).mean():.2g} a photo)"
-    return f"{len(examples.classes)} classes ({each})"

@@ -73,6 +73,10 @@ class Preprocessing:
         """
         return replace(self, image_size=image_size)
 
+    def describe(self) -> str:
+        """The input, in a few words."""
+        return f"{self.image_size} px"
+
     def to_json(self) -> str:
         """The text of ``preprocessing.json``."""
         return json.dumps(asdict(self), indent=2) + "\n"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ import torch
 
 from ..checks import invalid, number, one_of
 from .decoding import unreadable
-from .examples import TASKS, Examples, Splits, Task
+from .examples import PHOTO_TASKS, Examples, Splits, Task
 from .folders import list_folders
 from .listing import Listing
 from .scan import scan
@@ -18,7 +20,13 @@ from .table import list_table
 
 
 def read_examples(
-    data: str | Path, *, task: str = "auto", val_fraction: float = 0.2, seed: int = 0, skip_unreadable: bool = False
+    data: str | Path,
+    *,
+    task: str = "auto",
+    val_fraction: float = 0.2,
+    seed: int = 0,
+    skip_unreadable: bool = False,
+    classes: Sequence[str] | None = None,
 ) -> Splits:
     """Read the layout of a data set and look at every file once.
 
@@ -31,9 +39,12 @@ def read_examples(
         val_fraction: the share that validates where the data does not say it itself, in [0, 1).
         seed: of that division.
         skip_unreadable: leave files out that can't be read, and name them in ``Splits.skipped``.
+        classes: what the targets are counted in, in this order, for data that a trained model is tried on: not each of
+            them must be shown, and no other one may be.
 
     Raises:
-        ValueError: no images; one class only; a class in val that train lacks; a file that can't be read.
+        ValueError: no images; one class only; a class in val that train lacks, or that is not among ``classes``; a file
+            that can't be read.
 
     Example:
         >>> import tempfile
@@ -47,13 +58,16 @@ def read_examples(
         '8 train, 2 val photos, 2 classes (4 to 4 each)'
     """
     root = Path(data)
-    one_of("task", task, ("auto", *TASKS))
+    one_of("task", task, ("auto", *PHOTO_TASKS))
     number("val_fraction", val_fraction, at_least=0, below=1)
     listing, stats, skipped = _readable(_list(root, task), root, skip_unreadable)
+    if classes is not None and listing.task != "regress":
+        listing = replace(listing, classes=_known(listing.classes, classes))
     everything = Examples(listing.paths, _targets(listing), listing.classes, listing.task, stats)
     parts = {kind: everything.take(rows) for kind, rows in _rows(listing, everything, val_fraction, seed).items()}
     splits = Splits(parts["train"], parts["val"], parts["test"], skipped, listing.ignored, listing.notes)
-    _check_classes(splits)
+    if classes is None:
+        _check_classes(splits)
     return splits
 
 
@@ -65,6 +79,16 @@ def _list(root: Path, task: str) -> Listing:
     if task not in ("auto", "classify"):
         raise invalid("DATA", f"be a CSV file of path,label for task {task}", str(root))
     return list_folders(root)
+
+
+def _known(shown: Sequence[str], classes: Sequence[str]) -> list[str]:
+    """The classes to count in."""
+    strange = [name for name in shown if name not in classes]
+    if strange:
+        raise ValueError(
+            f"DATA has classes that the run does not know: {', '.join(strange)}; it knows {', '.join(classes)}"
+        )
+    return list(classes)
 
 
 def _readable(listing: Listing, root: Path, skip_unreadable: bool) -> tuple[Listing, np.ndarray, list[str]]:

@@ -39,7 +39,7 @@ def settle(recipe: Recipe, target: Target, task: Task, device: torch.device, upd
         updates_per_epoch: of the training data.
 
     Returns:
-        A recipe without None, but for ``patience`` and the sources.
+        A recipe without None, but for ``patience``, the sources, and options of other kinds of data.
     """
     updates = recipe.updates or (recipe.epochs or epochs(device, updates_per_epoch)) * updates_per_epoch
     has_source = bool(target.origin)
@@ -51,6 +51,8 @@ def settle(recipe: Recipe, target: Target, task: Task, device: torch.device, upd
         recipe,
         task=task,
         model=target.component,
+        train=recipe.train or "all",
+        layer_decay=recipe.layer_decay or 1.0,
         schedule=following(recipe.schedule, metric),
         head=head,
         norm=recipe.norm if recipe.norm != "auto" else "frozen" if has_source else "follow",

@@ -5,7 +5,7 @@ metrics.jsonl           a line for every few updates and every evaluation; event
 checkpoints/            where an interrupted run goes on
 best.safetensors        the best weights, fp32, plain model keys; last.safetensors the final ones
 classes.json            the names of the outputs
-preprocessing.json      how a photo becomes the input
+preprocessing.json      how a sample becomes the input
 transfer.json           what became of each tensor of the source
 result.json             what the run ended with
 report.html             the same, to look at
@@ -21,9 +21,8 @@ from typing import Any, cast
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from hone.data import Preprocessing
 from hone.data.examples import Task
-from hone.models import build_model, find_model
+from hone.recipe.kinds import kind_of
 from hone.recipe.schema import Recipe, read_recipe, recipe_from
 from hone.report import Result
 from hone.training import list_checkpoints
@@ -81,9 +80,9 @@ class Run:
         return found
 
     @property
-    def preprocessing(self) -> Preprocessing:
-        """How a photo becomes the input."""
-        return Preprocessing.from_json((self.path / "preprocessing.json").read_text())
+    def preprocessing(self) -> Any:
+        """How a sample becomes the input."""
+        return kind_of(self.recipe.task).read_preprocessing((self.path / "preprocessing.json").read_text())
 
     def weights(self) -> dict[str, Tensor]:
         """The best weights, or the last where there was no evaluation."""
@@ -97,13 +96,13 @@ class Loaded:
 
     Attributes:
         model: in eval mode, on the CPU, with the run's best weights.
-        preprocessing: how a photo becomes its input.
+        preprocessing: how a sample becomes its input.
         classes: names of its outputs; empty for regression.
-        task: classify, multilabel or regress.
+        task: what it was trained for.
     """
 
     model: nn.Module
-    preprocessing: Preprocessing
+    preprocessing: Any
     classes: list[str]
     task: Task
 
@@ -137,25 +136,21 @@ def load(run: Run | str | Path, *, model: nn.Module | None = None) -> Loaded:
     if not run.best.exists() and not run.last.exists():
         raise ValueError(f"run {str(run.path)!r} holds no weights yet; hone fit --resume {run.path} goes on with it")
     recipe, state = run.recipe, run.weights()
-    model = model if model is not None else _built(run, recipe, state)
-    replace_head(model, _outputs(model, state))
-    model.load_state_dict(state)
+    network = _built(run, state) if model is None else replace_head(model, _outputs(model, state))
+    network.load_state_dict(state)
     task = cast(Task, recipe.task)  # a recipe in a run folder is resolved: its task is no longer "auto"
-    return Loaded(model.eval(), run.preprocessing, run.classes, task)
+    return Loaded(network.eval(), run.preprocessing, run.classes, task)
 
 
-def _built(run: Run, recipe: Recipe, state: dict[str, Tensor]) -> nn.Module:
+def _built(run: Run, state: dict[str, Tensor]) -> nn.Module:
     """The recipe's network; one that was handed over as an object in Python has no recipe to be built from."""
-    name = find_model(str(recipe.model.name))
     try:
-        model = build_model(name, pretrained=False, options=recipe.model.options)
-        _outputs(model, state)
+        return kind_of(run.recipe.task).network(run, state)
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(
-            f"run {str(run.path)!r}: its network {name} can't be built from the recipe alone ({error}); "
-            "give one of the same architecture: hone.load(run, model=NETWORK)"
+            f"run {str(run.path)!r}: its network {run.recipe.model.name} can't be built from the recipe alone "
+            f"({error}); give one of the same architecture: hone.load(run, model=NETWORK)"
         ) from error
-    return model
 
 
 def _outputs(model: nn.Module, state: dict[str, Tensor]) -> int:

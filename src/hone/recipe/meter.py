@@ -38,7 +38,7 @@ class Meter:
         self.stop_clock()
         job, loop = self._job, self._state.loop
         spent = self._state.seconds - self._state.evaluating
-        samples = self._count * job.recipe.batch_size * job.recipe.accumulate
+        samples = self._count * job.samples_an_update
         loss = job.world.total(self._loss) / (self._count * job.world.size) if self._loss is not None else 0.0
         line = {
             "kind": "train",

@@ -27,15 +27,13 @@ def notes(job: Job) -> Iterator[tuple[str, str]]:
     rest = ", batch statistics frozen" if recipe.norm == "frozen" else ""
     yield "trains", f"{start}{recipe.train}: {share}{rest}"
     yield "schedule", _schedule(job)
-    size = f"{job.preprocessing.image_size} px, batch {recipe.batch_size}"
+    size = f"{job.preprocessing.describe()}, batch {recipe.batch_size}"
     kept = f" but {' '.join(recipe.keep_fp32)}" if recipe.keep_fp32 else ""
     times = f" x {recipe.accumulate}" if recipe.accumulate > 1 else ""
     yield "precision", f"{job.precision.kind}{kept}, {recipe.layout}, {size}{times}"
     if job.world.size > 1:
-        yield (
-            "processes",
-            f"{job.world.size}, each with {recipe.batch_size // job.world.size} of a batch of {recipe.batch_size}",
-        )
+        each = int(recipe.batch_size or 1) // job.world.size
+        yield "processes", f"{job.world.size}, each with {each} of a batch of {recipe.batch_size}"
 
 
 def layers(job: Job) -> tuple[list[Layer], list[Layer]]:

@@ -5,29 +5,16 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
 
 from hone.data import Examples
 from hone.recipe.build import Job
 from hone.recipe.folder import Run
 from hone.recipe.notes import layers, notes
 from hone.recipe.state import RunState
-from hone.report import (
-    Best,
-    Mistake,
-    Result,
-    class_scores,
-    confusion_counts,
-    machine_facts,
-    most_wrong,
-    sample_predictions,
-    score,
-    write_report,
-)
+from hone.report import Best, Result, machine_facts, write_report
 from hone.training import Outputs, is_better, measure, run_over
 
 
@@ -53,24 +40,11 @@ def conclude(job: Job, run: Run, state: RunState, outputs: Outputs | None, *, in
     return result
 
 
-def details(task: str, outputs: Outputs, examples: Examples) -> dict[str, Any]:
-    """What a result says about single classes and samples, by task."""
-    if task == "classify":
-        return _of_classes(outputs, examples)
-    if task == "multilabel":
-        return {"per_class": _of_labels(outputs.logits > 0, outputs.targets > 0, examples.classes)}
-    truth, predicted = (
-        outputs.targets.reshape(len(outputs.targets), -1),
-        outputs.logits.reshape(len(outputs.logits), -1),
-    )
-    return {"predictions": sample_predictions(truth[:, 0].tolist(), predicted[:, 0].tolist())}
-
-
 def _of_best(job: Job, run: Run, examples: Examples) -> Outputs:
     job.world.wait()  # until the first process has written them
     job.model.load_state_dict(load_file(run.best))
     criterion = job.criterion if job.units is None else job.units.of_restored(job.criterion)
-    return run_over(job.model, job.evaluation(examples), criterion, job.precision, job.world)
+    return run_over(job.model, job.evaluation(examples), criterion, job.precision, job.world, job.inference)
 
 
 def _result(
@@ -93,7 +67,7 @@ def _result(
         skipped=state.skipped,
         baselines=state.baselines,
         seconds=state.seconds,
-        samples_per_second=state.loop.attempt * recipe.batch_size * recipe.accumulate / spent,
+        samples_per_second=state.loop.attempt * job.samples_an_update / spent,
         precision=job.precision.kind,
         model=str(job.target.name),
         weights=job.target.origin,
@@ -106,39 +80,8 @@ def _result(
         interrupted=interrupted,
         measured_on=measured_on,
         notes=[f"{subject}: {text}" for subject, text in notes(job)],
-        **(details(job.splits.task, outputs, examples) if outputs is not None else {}),
+        **(job.kind.details(outputs, examples) if outputs is not None else {}),
     )
-
-
-def _place(path: str) -> str:
-    """A photo's absolute path, so that a report written elsewhere still finds it; other names as they are."""
-    return str(Path(path).resolve()) if Path(path).exists() else path
-
-
-def _of_classes(outputs: Outputs, examples: Examples) -> dict[str, Any]:
-    probs = outputs.logits.softmax(1)
-    confidence, predicted = probs.max(1)
-    truth = outputs.targets
-    confusion = confusion_counts(truth.tolist(), predicted.tolist(), len(examples.classes))
-    wrong = (predicted != truth).nonzero()[:, 0].tolist()
-    names = examples.classes
-    mistakes = [
-        Mistake(
-            _place(examples.paths[int(outputs.indices[i])]),
-            names[int(truth[i])],
-            names[int(predicted[i])],
-            float(confidence[i]),
-        )
-        for i in wrong
-    ]
-    return {"confusion": confusion, "per_class": class_scores(confusion, names), "mistakes": most_wrong(mistakes)}
-
-
-def _of_labels(predicted: Tensor, truth: Tensor, names: list[str]) -> list[Any]:
-    hits, claimed, support = ((predicted & truth).sum(0), predicted.sum(0), truth.sum(0))
-    return [
-        score(name, hits=int(hits[i]), claimed=int(claimed[i]), support=int(support[i])) for i, name in enumerate(names)
-    ]
 
 
 def _device_name(device: torch.device) -> str:

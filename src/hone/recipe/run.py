@@ -145,7 +145,7 @@ class _Training:
     def evaluate(self) -> dict[str, float]:
         """All metrics of the validation data, now."""
         job, start = self.job, time.monotonic()
-        self.outputs = run_over(job.model, job.validation, job.criterion, job.precision, job.world)
+        self.outputs = run_over(job.model, job.validation, job.criterion, job.precision, job.world, job.inference)
         if job.units is not None:
             self.outputs = job.units.restore(self.outputs)
         metrics = measure(job.splits.task, self.outputs)

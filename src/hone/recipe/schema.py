@@ -11,6 +11,7 @@ from typing import Any, Literal
 import yaml
 
 from hone import checks
+from hone.data.examples import Task
 from hone.recipe.component import Component
 from hone.recipe.text import from_yaml
 
@@ -25,14 +26,16 @@ class Recipe:
 
     Args:
         data: folder of train/CLASS and val/CLASS, or of CLASS alone, or a CSV of path,label
-        task: what is learned: classify, multilabel, regress, or auto to see it from the data
+        task: what is learned: classify, multilabel, regress, segment, segment-volume, classify-volume, classify-video,
+            or auto to see it from the data
         val_fraction: share of each class to hold out for validation where the data has no val part; 0 for none
         skip_unreadable: leave out (and count) images that can't be read instead of stopping
-        model: timm or torchvision classifier, or your_module:builder
+        model: timm or torchvision network, or your_module:builder; other kinds of data have others (mobilenet_v2)
         pretrained: start from the library's own weights
         weights: start from this file (.safetensors, .pth, .pt) instead
         source: start from the best weights of this run of hone
-        train: what trains: head, all, last:N, or name patterns, comma between; stages as 'head; 100: last:2; 300: all'
+        train: what trains: head, all (the default), last:N, or name patterns, comma between; stages as
+            'head; 100: last:2; 300: all'
         norm: batch statistics: follow what trains around them, stay frozen, or auto: frozen where there is a source
         head: how the output layer starts: probe (fitted to the source's features), random, or auto: probe with a source
         loss: CrossEntropyLoss, FocalLoss, any torch.nn loss, or your_module:your_loss
@@ -44,10 +47,10 @@ class Recipe:
         optimizer: any of torch.optim but LBFGS, SparseAdam and Muon
         lr: base learning rate
         weight_decay: of weights; norms and biases have none
-        layer_decay: factor on the rate of each layer below the output layer
+        layer_decay: factor on the rate of each layer below the output layer (1)
         head_multiplier: factor on the rate of the output layer
         max_norm: clip the norm of all gradients to this; 0 for none
-        batch_size: images a micro-batch, over all processes
+        batch_size: samples a micro-batch, over all processes (32 photos)
         accumulate: micro-batches an update
         epochs: length of the run in passes over the data
         updates: length of the run in optimizer updates, instead of epochs
@@ -55,7 +58,8 @@ class Recipe:
         patience: stop after this many evaluations without a better one
         metric: what "best" is decided by
         image_size: side of the square input, pixels
-        augment: none, light (random resized crop, flip), or strong (also RandAugment, mixup, CutMix)
+        augment: none, light (random resized crop, flip: the default for photos), or strong (also RandAugment, mixup,
+            CutMix)
         sampler: shuffle, or balanced to draw each class equally often
         seed: of everything random
         device: auto, cpu, cuda, cuda:1, mps
@@ -67,14 +71,14 @@ class Recipe:
     """
 
     data: str
-    task: Literal["auto", "classify", "multilabel", "regress"] = "auto"
+    task: Literal["auto", Task] = "auto"
     val_fraction: float = 0.2
     skip_unreadable: bool = False
-    model: Component = Component("mobilenet_v2")
+    model: Component = Component()
     pretrained: bool = True
     weights: str | None = None
     source: str | None = None
-    train: str = "all"
+    train: str | None = None
     norm: Literal["auto", "follow", "frozen"] = "auto"
     head: Literal["auto", "probe", "random"] = "auto"
     loss: Component = Component()
@@ -86,10 +90,10 @@ class Recipe:
     optimizer: Component = Component("AdamW")
     lr: float | None = None
     weight_decay: float | None = None
-    layer_decay: float = 1.0
+    layer_decay: float | None = None
     head_multiplier: float | None = None
     max_norm: float = 1.0
-    batch_size: int = 32
+    batch_size: int | None = None
     accumulate: int = 1
     epochs: int | None = None
     updates: int | None = None
@@ -97,7 +101,7 @@ class Recipe:
     patience: int | None = None
     metric: str | None = None
     image_size: int | None = None
-    augment: Literal["none", "light", "strong"] = "light"
+    augment: Literal["none", "light", "strong"] | None = None
     sampler: Literal["shuffle", "balanced"] = "shuffle"
     seed: int = 0
     device: str = "auto"
@@ -112,9 +116,8 @@ class Recipe:
             object.__setattr__(self, name, Component.of(name, getattr(self, name)))
         object.__setattr__(self, "keep_fp32", _patterns("keep_fp32", self.keep_fp32))
         checks.number("val_fraction", self.val_fraction, at_least=0, below=1)
-        for name in ("batch_size", "accumulate"):
-            checks.integer(name, getattr(self, name), at_least=1)
-        for name in ("epochs", "updates", "eval_every", "patience", "image_size"):
+        checks.integer("accumulate", self.accumulate, at_least=1)
+        for name in ("batch_size", "epochs", "updates", "eval_every", "patience", "image_size"):
             if getattr(self, name) is not None:
                 checks.integer(name, getattr(self, name), at_least=1)
         for name in ("warmup", "weight_decay"):
@@ -123,7 +126,8 @@ class Recipe:
         for name in ("lr", "head_multiplier"):
             if getattr(self, name) is not None:
                 checks.number(name, getattr(self, name), above=0)
-        checks.number("layer_decay", self.layer_decay, above=0, at_most=1)
+        if self.layer_decay is not None:
+            checks.number("layer_decay", self.layer_decay, above=0, at_most=1)
         checks.number("max_norm", self.max_norm, at_least=0)
         checks.number("checkpoint_minutes", self.checkpoint_minutes, above=0)
         checks.integer("seed", self.seed, at_least=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from hone.recipe.build import Job
+from hone.recipe.own import OwnData
 from hone.transfer import find_head
 from hone.transfer.probe import fit_probe, head_features
 
@@ -27,7 +28,7 @@ def start_from_probe(job: Job) -> None:
         Kumar et al., "Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution", ICLR 2022.
     """
     examples = job.splits.train
-    if len(examples) > _ENOUGH and job.own is None:
+    if len(examples) > _ENOUGH and not isinstance(job.kind, OwnData):
         order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(job.recipe.seed))
         examples = examples.take(order[:_ENOUGH].numpy())
     batches = job.evaluation(examples, whole=True)

@@ -19,8 +19,8 @@ class Outputs:
     """What a model said of every sample, in the data set's order.
 
     Attributes:
-        logits: (N, ...) float32.
-        targets: (N, ...).
+        logits: (N, ...) float32; or what was kept instead of them.
+        targets: (N, ...); (N, 0) where only a summary was kept.
         indices: (N,) int64, the sample's place in the data set.
         loss: mean of the criterion over all samples.
     """
@@ -31,12 +31,32 @@ class Outputs:
     loss: float
 
 
+def _call(model: nn.Module, inputs: Any) -> Tensor:
+    logits: Tensor = model(inputs)
+    return logits
+
+
+@dataclass(frozen=True)
+class Inference:
+    """How a model's outputs come about in an evaluation, and what is kept of each of them.
+
+    Args:
+        infer: ``(model, inputs) -> logits``: the plain call, or windows over an input that is too large for one.
+        summarize: ``(logits, target) -> (n, ...)``: what is kept of each sample where its logits are many, such as the
+            voxels that each class shares with the truth. None keeps logits and targets.
+    """
+
+    infer: Callable[[nn.Module, Any], Tensor] = _call
+    summarize: Callable[[Tensor, Tensor], Tensor] | None = None
+
+
 def run_over(
     model: nn.Module,
     batches: Iterable[tuple[Any, Tensor, Tensor]],
     criterion: Callable[..., Tensor] | None,
     precision: Precision,
     world: World,
+    inference: Inference = Inference(),
 ) -> Outputs:
     """Evaluate a model on every sample once, over all processes.
 
@@ -49,6 +69,7 @@ def run_over(
         criterion: the loss to report; None reports NaN.
         precision: for autocast.
         world: the processes that share the work.
+        inference: how outputs come about, and what is kept of them.
 
     Returns:
         The outputs of all processes, on every process.
@@ -60,11 +81,14 @@ def run_over(
     with torch.inference_mode():
         for inputs, target, indices in batches:
             with precision.autocast():
-                logits = model(inputs)
+                logits = inference.infer(model, inputs)
                 loss = criterion(logits, target) if criterion is not None else logits.new_zeros(())
             weight = float(weigh(target)) if weigh is not None else float(len(target))
             sums += torch.tensor([float(loss) * weight, weight], dtype=torch.float64)
-            found.append((logits.float().cpu(), target.cpu(), indices.cpu()))
+            if inference.summarize is not None:
+                logits, target = inference.summarize(logits, target), target.new_empty(len(target), 0)
+            kept = logits if logits.dtype == torch.float64 else logits.float()
+            found.append((kept.cpu(), target.cpu(), indices.cpu()))
     parts = [part for part in world.gather((_joined(found), sums)) if part[0] is not None]
     logits, targets, indices = (torch.cat([torch.from_numpy(part[0][i]) for part in parts]) for i in range(3))
     loss_sum, weight_sum = (sum(float(part[1][i]) for part in parts) for i in range(2))

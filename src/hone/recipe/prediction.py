@@ -1,0 +1,42 @@
+"""What a run says of one input, and how it was asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of one input.
+
+    Attributes:
+        path: the photo, or the file that was predicted on.
+        label: the class; the labels above probability 0.5 with ``;`` between them; the number; or the file written.
+        confidence: probability of ``label``; None where there is none.
+        scores: the values of the kind's columns: the probability of every class or label, the numbers of a regression.
+    """
+
+    path: str
+    label: str
+    confidence: float | None
+    scores: list[float]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How predictions are asked for.
+
+    Attributes:
+        device: where the model runs.
+        batch_size: inputs at a time; None leaves it to the kind.
+        out: folder for predictions that are files; None where none is written.
+        memory: bytes that one prediction may take, such as "4GB"; None leaves it to the kind.
+    """
+
+    device: torch.device
+    batch_size: int | None = None
+    out: Path | None = None
+    memory: str | None = None
