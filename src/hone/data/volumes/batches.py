@@ -1,0 +1,187 @@
+"""Training patches from any attempt on, and whole volumes for evaluation, each once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...checks import integer
+from ..batches import check_some
+from ..order import Order, check_ranks, chunks
+from ..seeding import sample_seed
+from ..stream import Stream
+from .augmentation import VolumeAugmentation
+from .examples import VolumeExamples
+from .patches import FOREGROUND, read_middle
+from .prepared import PreparedVolumes
+from .preprocessing import VolumePreprocessing
+
+
+class PatchAssembly:
+    """The patches of one process's share of a micro-batch: key ``(attempt, micro-batch)``."""
+
+    def __init__(
+        self, volumes: PreparedVolumes, order: Order, augmentation: VolumeAugmentation, rank: int, world_size: int
+    ) -> None:
+        self.volumes, self.order, self.augmentation = volumes, order, augmentation
+        self.rank, self.world_size = rank, world_size
+
+    def __call__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """(share, channels, *patch_size) float32, and (share, *patch_size) int64 labels or (share,) int64 classes."""
+        attempt, micro = key
+        places = self.order.places(micro, self.rank, self.world_size)
+        rows = self.order(attempt)[places]
+        pairs = [self._patch(row, place, attempt) for row, place in zip(rows.tolist(), places.tolist(), strict=True)]
+        images = torch.stack([image for image, _ in pairs])
+        labels = [label for _, label in pairs if label is not None]
+        if labels:
+            return images, torch.stack(labels).long()
+        return images, self.volumes.examples.targets[torch.from_numpy(rows)]
+
+    def _patch(self, row: int, place: int, attempt: int) -> tuple[Tensor, Tensor | None]:
+        examples, preprocessing = self.volumes.examples, self.volumes.preprocessing
+        spacing = preprocessing.spacing_of(examples.facts[row].images[0].spacing)
+        return self.augmentation(self.volumes[row], spacing, sample_seed(self.order.seed, attempt, place))
+
+
+class WholeAssembly:
+    """One volume: whole where it is segmented, in the middle of the input where it is classified. Key: (1,) int64."""
+
+    def __init__(self, volumes: PreparedVolumes) -> None:
+        self.volumes = volumes
+
+    def __call__(self, key: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+        """(1, channels, *spatial) float32, its target, its index."""
+        row = int(key[0])
+        case, examples = self.volumes[row], self.volumes.examples
+        if examples.task == "classify-volume":
+            size = self.volumes.preprocessing.patch_size
+            return read_middle(case, size)[None], examples.targets[row : row + 1], torch.from_numpy(key)
+        image = torch.from_numpy(case.image.astype(np.float32))[None]
+        label = np.zeros(case.image.shape[1:], np.uint8) if case.label is None else case.label
+        return image, torch.from_numpy(label.astype(np.int64))[None], torch.from_numpy(key)
+
+
+class VolumeBatches:
+    """Micro-batches of patches for ever, beginning at any attempt, the same ones for any number of workers.
+
+    Args:
+        examples: what to train on.
+        preprocessing: spacing, normalisation and patch size.
+        batch_size: patches of a micro-batch over all processes; a multiple of ``world_size``.
+        accumulate: micro-batches an update.
+        seed: the run's seed: order, places and augmentation follow from it and from the attempt.
+        augment: "none", "light" (turned, scaled, intensities), or "strong" (further, and mirrored).
+        sampler: "shuffle", or for classification "balanced".
+        workers: processes that prepare and augment ahead; 0 does it in this one.
+        rank: this process, in [0, world_size).
+        world_size: processes that train together.
+        cache: bytes of prepared volumes to keep on disk, such as "2GB"; 0 keeps none.
+        device: where the batches are wanted.
+        channels_last: lay the inputs out channels last.
+
+    Raises:
+        ValueError: an argument is out of range, or there is nothing to train on.
+    """
+
+    def __init__(
+        self,
+        examples: VolumeExamples,
+        preprocessing: VolumePreprocessing,
+        *,
+        batch_size: int,
+        accumulate: int = 1,
+        seed: int = 0,
+        augment: str = "light",
+        sampler: str = "shuffle",
+        workers: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        cache: str | int = "2GB",
+        device: str | torch.device = "cpu",
+        channels_last: bool = False,
+    ) -> None:
+        check_ranks(rank, world_size, batch_size)
+        check_some(examples, "train")
+        self.order = Order(
+            len(examples),
+            batch_size=batch_size,
+            accumulate=accumulate,
+            seed=seed,
+            sampler=sampler,
+            targets=examples.targets,
+        )
+        whole = examples.task == "classify-volume"
+        augmentation = VolumeAugmentation(augment, preprocessing.patch_size, 0.0 if whole else FOREGROUND)
+        volumes = PreparedVolumes(examples, preprocessing, cache)
+        self._format = torch.channels_last_3d if channels_last else torch.contiguous_format
+        assemble = PatchAssembly(volumes, self.order, augmentation, rank, world_size)
+        self._stream = Stream(assemble, workers=workers, device=torch.device(device))
+
+    @property
+    def updates_per_epoch(self) -> int:
+        """``max(1, n // (batch_size x accumulate))``: an epoch is one patch of every volume."""
+        return self.order.updates_per_epoch
+
+    def batches(self, attempt: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """Micro-batches from ``attempt`` on, ``accumulate`` an attempt, for ever; closing it ends the workers.
+
+        Yields:
+            inputs: (share, channels, *patch_size) float32, normalised, on the device.
+            target: (share, *patch_size) int64 labels; classification: (share,) int64.
+
+        Raises:
+            ValueError: a file can't be read; it is named.
+        """
+        keys = partial(self.order.keys, integer("attempt", attempt, at_least=0))
+        with closing(self._stream.run(keys)) as source:
+            for inputs, target in source:
+                yield inputs.contiguous(memory_format=self._format), target
+
+    def close(self) -> None:
+        """End the workers, if any."""
+        self._stream.close()
+
+
+class WholeVolumes:
+    """Every volume exactly once over all processes, one at a time; can be iterated again and again.
+
+    Args: as of :class:`VolumeBatches`.
+    """
+
+    def __init__(
+        self,
+        examples: VolumeExamples,
+        preprocessing: VolumePreprocessing,
+        *,
+        workers: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        cache: str | int = "2GB",
+        device: str | torch.device = "cpu",
+        channels_last: bool = False,
+    ) -> None:
+        check_ranks(rank, world_size)
+        self._rows = np.arange(rank, len(examples), world_size)
+        self._format = torch.channels_last_3d if channels_last else torch.contiguous_format
+        assemble = WholeAssembly(PreparedVolumes(examples, preprocessing, cache))
+        self._stream = Stream(assemble, workers=workers, device=torch.device(device), keep_workers=True)
+
+    def __len__(self) -> int:
+        """The number of volumes of this process."""
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yield inputs (1, channels, *spatial) float32, targets, and indices (1,) int64 into the examples."""
+        with closing(self._stream.run(partial(chunks, self._rows, 1))) as source:
+            for inputs, target, indices in source:
+                yield inputs.contiguous(memory_format=self._format), target, indices
+
+    def close(self) -> None:
+        """End the workers, if any."""
+        self._stream.close()
