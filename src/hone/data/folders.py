@@ -29,7 +29,7 @@ def list_folders(root: Path) -> Listing:
         ...     list_folders(Path(folder)).labels
         [('cat',), ('dog',)]
     """
-    parts = _split_folders(root)
+    parts = split_folders(root)
     listing = Listing([], [], [], "classify", [])
     ignored = 0
     for kind, folder in parts.items():
@@ -47,7 +47,7 @@ def list_folders(root: Path) -> Listing:
     return Listing(listing.paths, listing.labels, listing.kinds, "classify", classes, ignored)
 
 
-def _split_folders(root: Path) -> dict[str, Path]:
+def split_folders(root: Path) -> dict[str, Path]:
     """{"train": root/train, "val": root/valid, ...}, or {"": root} where there is no train folder.
 
     Where train has no val beside it, its kind is "" too: it will be divided.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,22 +17,29 @@ from .headers import look_at
 
 #: Of what is remembered; a change of meaning gets a new number.
 _VERSION = 1
-#: Fewer files are looked at in less time than it takes to notice.
+#: Fewer photos are looked at in less time than it takes to notice.
 _WORTH_REMEMBERING = 1000
 
+#: What there is to know of a file, as whole numbers; a ValueError says why it can't be read.
+Look = Callable[[str], Sequence[int]]
 
-def scan(paths: list[str], source: str | Path) -> tuple[np.ndarray, dict[int, str]]:
-    """Look at the header and the end of each file, or remember what was seen there.
 
-    What was seen of a thousand files or more is kept in the cache folder under the name of ``source``; a file whose
-    length or time of change differs is looked at anew, and so is one that could not be read.
+def scan(
+    paths: list[str], source: str | Path, look: Look | None = None, columns: int = 2
+) -> tuple[np.ndarray, dict[int, str]]:
+    """Look at each file once, or remember what was seen there.
+
+    What was seen (of photos, of a thousand or more) is kept in the cache folder under the name of ``source``; a file
+    whose length or time of change differs is looked at anew, and so is one that could not be read.
 
     Args:
-        paths: the files.
+        paths: the files; for a folder, its files together count as one.
         source: the folder or CSV that they come from.
+        look: what is looked at; None is the width and height (upright) of a photo, from its header and its end.
+        columns: how many numbers ``look`` gives.
 
     Returns:
-        (n, 4) int64: bytes, time of change in ns, width and height (upright) of each file, zeros where it can't be
+        (n, 2 + columns) int64: bytes, time of change in ns, and what was seen of each file, zeros where it can't be
         read; and {row: reason} of those.
 
     Example:
@@ -42,31 +51,34 @@ def scan(paths: list[str], source: str | Path) -> tuple[np.ndarray, dict[int, st
         >>> stats[0, 2:].tolist(), wrong
         ([40, 30], {1: 'there is no such file'})
     """
-    memory = _memory_file(source)
-    known = _recall(memory) if len(paths) >= _WORTH_REMEMBERING else {}
-    stats, wrong, news = _look(paths, known)
-    if len(paths) >= _WORTH_REMEMBERING and (news or len(known) != len(paths) - len(wrong)):
+    is_worth_it = look is not None or len(paths) >= _WORTH_REMEMBERING
+    memory = _memory_file(source, look)
+    known = _recall(memory) if is_worth_it else {}
+    stats, wrong, news = _look(paths, known, look or look_at, columns)
+    if is_worth_it and (news or len(known) != len(paths) - len(wrong)):
         _remember(memory, paths, stats, wrong)
     return stats, wrong
 
 
 def scan_all(paths: list[str]) -> np.ndarray:
     """The (n, 4) stats of ``scan``, nothing remembered and nothing refused: zeros where a file can't be read."""
-    return _look(paths, {})[0]
+    return _look(paths, {}, look_at, 2)[0]
 
 
-def _look(paths: list[str], known: dict[str, list[int]]) -> tuple[np.ndarray, dict[int, str], bool]:
+def _look(
+    paths: list[str], known: dict[str, list[int]], look: Look, columns: int
+) -> tuple[np.ndarray, dict[int, str], bool]:
     """The stats, what is wrong, and whether anything was not known yet."""
-    stats = np.zeros((len(paths), 4), dtype=np.int64)
+    stats = np.zeros((len(paths), 2 + columns), dtype=np.int64)
     wrong: dict[int, str] = {}
     news = False
     for row, path in enumerate(paths):
         try:
-            state = os.stat(path)  # noqa: PTH116 (a Path for each of a million files takes longer than the call)
+            state = _state(path)
             seen = known.get(path)
-            if seen is None or seen[0] != state.st_size or seen[1] != state.st_mtime_ns:
+            if seen is None or seen[:2] != state:
                 news = True
-                seen = [state.st_size, state.st_mtime_ns, *look_at(path)]
+                seen = [*state, *look(path)]
             stats[row] = seen
         except OSError as error:
             wrong[row] = unreadable_reason(error)
@@ -75,8 +87,18 @@ def _look(paths: list[str], known: dict[str, list[int]]) -> tuple[np.ndarray, di
     return stats, wrong, news
 
 
-def _memory_file(source: str | Path) -> Path:
-    name = hashlib.blake2b(os.fspath(Path(source).resolve()).encode(), digest_size=10).hexdigest()
+def _state(path: str) -> list[int]:
+    """Bytes and time of change; of a folder, those of its files: all bytes, the latest change."""
+    state = os.stat(path)  # noqa: PTH116 (a Path for each of a million files takes longer than the call)
+    if not stat.S_ISDIR(state.st_mode):
+        return [state.st_size, state.st_mtime_ns]
+    inside = [entry.stat() for entry in os.scandir(path)]
+    return [sum(each.st_size for each in inside), max((each.st_mtime_ns for each in inside), default=0)]
+
+
+def _memory_file(source: str | Path, look: Look | None) -> Path:
+    what = os.fspath(Path(source).resolve()) + (f"#{look.__module__}.{look.__qualname__}" if look is not None else "")
+    name = hashlib.blake2b(what.encode(), digest_size=10).hexdigest()
     return cache_folder() / "scans" / f"{name}.json"
 
 

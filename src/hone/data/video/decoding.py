@@ -1,0 +1,162 @@
+"""The wanted frames of a clip, and as few others as its codec allows."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ...checks import invalid
+from ..decoding import bounded_size, read_image
+from .opening import VideoFacts, open_video, quarter_turns
+from .pictures import frame_files, is_picture_folder
+
+#: Going back further each time that a file's index leads behind the wanted frame, microseconds.
+_STEPS_BACK = (0.0, 1e6, 4e6, 16e6)
+
+
+def unreadable_clip(path: str | Path, reason: object) -> ValueError:
+    """The one line that names a clip which can't be read.
+
+    Example:
+        >>> str(unreadable_clip("a.mp4", "it is truncated"))
+        "a.mp4 can't be read as a clip: it is truncated (skip_unreadable leaves such files out and counts them)"
+    """
+    return ValueError(
+        f"{path} can't be read as a clip: {reason} (skip_unreadable leaves such files out and counts them)"
+    )
+
+
+def read_frames(
+    path: str | Path, frames: Sequence[int] | np.ndarray, facts: VideoFacts, short_side: int | None = None
+) -> torch.Tensor:
+    """Decode some frames of a clip to RGB, upright.
+
+    Frame ``k`` of ``n`` is what a viewer sees at time ``start + (k + 1/2) length / n``: frame number ``k`` itself where
+    the rate is constant, and where it is not, the one that is shown at that moment. Frames are found by their times,
+    never by counting, from the nearest key frame on.
+
+    Args:
+        path: a video file, or a folder of pictures in the natural order of their names.
+        frames: which, each in [0, facts.frames), in any order, repeated or not.
+        facts: as ``look_at`` gives them.
+        short_side: frames whose shorter side is longer are reduced to it; None keeps the size. Nothing is enlarged.
+
+    Returns:
+        (len(frames), height, width, 3) uint8.
+
+    Raises:
+        ValueError: a number is out of range, or the file can't be read; it is named.
+    """
+    wanted = np.asarray(frames, dtype=np.int64)
+    if wanted.size and not 0 <= wanted.min() <= wanted.max() < facts.frames:
+        raise invalid("frames", f"lie in [0, {facts.frames})", wanted.tolist())
+    height, width = bounded_size(facts.height, facts.width, short_side or min(facts.height, facts.width))
+    once, places = np.unique(wanted, return_inverse=True)
+    made = np.empty((len(once), height, width, 3), dtype=np.uint8)
+    if is_picture_folder(path):
+        files = frame_files(path)
+        for place, frame in enumerate(once.tolist()):
+            made[place] = _same_size(files[frame], read_image(files[frame], short_side).numpy(), (height, width))
+    else:
+        try:
+            _decode(path, facts, once, made)
+        except ValueError as error:
+            raise unreadable_clip(path, error) from None
+    # The usual case, every frame once and in order, is no copy.
+    return torch.from_numpy(
+        made if len(once) == len(wanted) and (places == np.arange(len(once))).all() else made[places]
+    )
+
+
+def _same_size(file: str, image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    if image.shape[:2] != size:
+        raise unreadable_clip(file, f"its size differs from the first picture's ({image.shape[1]}x{image.shape[0]})")
+    return image
+
+
+def _decode(path: str | Path, facts: VideoFacts, frames: np.ndarray, made: np.ndarray) -> None:
+    """Fill ``made`` with the frames, which rise."""
+    with open_video(path) as (container, stream):
+        player = _Player(container, stream, facts)
+        each = facts.length / facts.frames
+        for place, frame in enumerate(frames.tolist()):
+            _convert(player.frame_at(facts.start + (frame + 0.5) * each), made[place])
+
+
+class _Player:
+    """The frame that is shown at a time; times must not fall.
+
+    Args:
+        container: just opened.
+        stream: its video stream.
+        facts: of the video.
+    """
+
+    def __init__(self, container: Any, stream: Any, facts: VideoFacts) -> None:
+        self.container, self.stream, self.facts = container, stream, facts
+        self.unit = float(stream.time_base) * 1e6
+        # AVI stores no times, only an order of decoding: where frames are reordered, nothing but their count, from the
+        # first one on, tells when they are shown.
+        self.is_counted = container.format.name == "avi" and bool(stream.codec_context.has_b_frames)
+        container.seek(0)  # Matroska reads its index at the first seek
+        self.keys = [entry.timestamp * self.unit for entry in stream.index_entries if entry.is_keyframe]
+        self._start()
+
+    def frame_at(self, time: float) -> Any:
+        """The last frame that begins no later than ``time`` (microseconds); before the first one, the first."""
+        if not self.is_counted and self._is_worth_a_jump(time):
+            self._jump(time)
+        while self.ahead is not None and self.ahead[0] <= time:
+            self._advance()
+        return self.shown[1]
+
+    def _is_worth_a_jump(self, time: float) -> bool:
+        """Whether a key frame lies between the frames at hand and the wanted one, as far as the index knows."""
+        if self.ahead is None:
+            return False
+        place = bisect.bisect_right(self.keys, time)
+        return place > 0 and self.keys[place - 1] > self.ahead[0]
+
+    def _jump(self, time: float) -> None:
+        """Decode from the key frame before ``time``; further back where the index is wrong, at last from the start."""
+        for back in _STEPS_BACK:
+            with suppress(OSError):  # FFmpeg refuses some places, and a step back is another place
+                self.container.seek(int((time - back) / self.unit), stream=self.stream)
+                self._start()
+                if self.shown[0] <= time:
+                    return
+        self.container.seek(int(self.facts.start / self.unit), stream=self.stream)
+        self._start()
+
+    def _start(self) -> None:
+        frames = self.container.decode(self.stream)
+        if self.is_counted:
+            each = self.facts.length / self.facts.frames
+            self.timed = ((self.facts.start + count * each, frame) for count, frame in enumerate(frames))
+        else:
+            self.timed = ((frame.pts * self.unit, frame) for frame in frames if frame.pts is not None)
+        first = next(self.timed, None)
+        if first is None:
+            raise ValueError("it holds no frame that can be decoded")
+        self.shown: tuple[float, Any] = first
+        self.ahead: tuple[float, Any] | None = next(self.timed, None)
+
+    def _advance(self) -> None:
+        if self.ahead is not None:
+            self.shown, self.ahead = self.ahead, next(self.timed, None)
+
+
+def _convert(frame: Any, target: np.ndarray) -> None:
+    """A decoded frame as RGB bytes of the target's size, turned upright."""
+    if frame.is_corrupt:
+        raise ValueError("it is damaged")
+    turns = quarter_turns(frame)
+    height, width = target.shape[:2] if turns % 2 == 0 else target.shape[1::-1]
+    pixels = frame.to_ndarray(format="rgb24", width=width, height=height, interpolation="BILINEAR")
+    target[...] = np.rot90(pixels, turns)

@@ -1,0 +1,142 @@
+"""Opening a video file, and what can be known of it without decoding more than a frame."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from .containers import is_cut_off
+
+
+class VideoFacts(NamedTuple):
+    """What sampling and decoding need to know of a video before they touch it.
+
+    Attributes:
+        width: upright and with square pixels.
+        height: the same.
+        frames: how many there are.
+        start: time of the first, microseconds.
+        length: from the first to the end of the last, microseconds.
+    """
+
+    width: int
+    height: int
+    frames: int
+    start: int
+    length: int
+
+
+def pyav() -> Any:
+    """The module ``av``.
+
+    Raises:
+        ModuleNotFoundError: PyAV is not installed (the extra ``video``).
+    """
+    try:
+        import av
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError('video files need PyAV: pip install "torch-hone[video]"') from None
+    return av
+
+
+@contextmanager
+def open_video(path: str | Path) -> Iterator[tuple[Any, Any]]:
+    """PyAV's container and its first video stream; sound is never read.
+
+    Raises:
+        ValueError: the file can't be read as a video; the message is the reason alone.
+    """
+    av = pyav()
+    try:
+        with av.open(str(path), metadata_errors="replace") as container:
+            stream = _video_stream(container)
+            for other in container.streams:
+                if other is not stream:
+                    other.discard = "all"
+            stream.thread_count = torch.get_num_threads()
+            yield container, stream
+    except av.FFmpegError as error:
+        raise ValueError(_reason(path, error)) from None
+
+
+def look_at_video(path: str) -> VideoFacts:
+    """Walk over the packets of a file and decode its first frame.
+
+    Raises:
+        ValueError: the file can't be read as a video; the message is the reason alone.
+
+    Example:
+        >>> look_at_video("nowhere.mp4")
+        Traceback (most recent call last):
+        ...
+        ValueError: there is no such file
+    """
+    with open_video(path) as (container, stream):
+        if is_cut_off(path):
+            raise ValueError("it is truncated")
+        times: list[int] = []
+        for packet in container.demux(stream):
+            if packet.is_corrupt:
+                raise ValueError("it is truncated or damaged")
+            if packet.pts is not None and packet.size and not packet.is_discard:
+                times.append(packet.pts)
+        container.seek(0)
+        first = next(container.decode(stream), None)
+        if first is None or not times:
+            raise ValueError("it holds no frame")
+        return _facts(times, stream, *upright_size(first, stream))
+
+
+def upright_size(frame: Any, stream: Any) -> tuple[int, int]:
+    """(width, height) of a frame as it is shown: with square pixels and turned as the file says."""
+    aspect = stream.sample_aspect_ratio or 1
+    width, height = max(1, round(frame.width * aspect)), frame.height
+    return (height, width) if quarter_turns(frame) % 2 else (width, height)
+
+
+def quarter_turns(frame: Any) -> int:
+    """By how many quarters, counter-clockwise, a frame is turned before it is shown."""
+    turns: int = round(frame.rotation / 90) % 4
+    return turns
+
+
+def _facts(times: list[int], stream: Any, width: int, height: int) -> VideoFacts:
+    first, last, frames = min(times), max(times), len(times)
+    unit = float(stream.time_base) * 1e6
+    # The last frame is shown as long as the others are on average; a file of one frame has only its nominal rate.
+    each = (last - first) * unit / (frames - 1) if frames > 1 else 1e6 / float(stream.guessed_rate or 25)
+    return VideoFacts(width, height, frames, round(first * unit), max(1, round(each * frames)))
+
+
+def _video_stream(container: Any) -> Any:
+    if container.format.name.endswith("_pipe") or container.format.name == "image2":
+        kind = container.format.name.removesuffix("_pipe")
+        raise ValueError(f"it is a still image ({kind}), not a video")
+    # A song's cover is a video stream of one picture.
+    attached = pyav().stream.Disposition.attached_pic
+    streams = [stream for stream in container.streams.video if not stream.disposition & attached]
+    if not streams:
+        has_sound = bool(container.streams.audio)
+        raise ValueError("it holds sound and no video" if has_sound else "it holds no video")
+    return streams[0]
+
+
+def _reason(path: str | Path, error: Exception) -> str:
+    """What is wrong with a file that FFmpeg refuses."""
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file"
+    if isinstance(error, OSError) and not isinstance(error, ValueError):
+        return os.strerror(error.errno or 0)
+    if not Path(path).stat().st_size:
+        return "the file is empty"
+    if is_cut_off(path):
+        return "it is truncated"
+    named = type(error).__name__
+    if named == "InvalidDataError":
+        return "its content is damaged or not that of any known video format"
+    return str(error).splitlines()[0].split("] ")[-1] or named
