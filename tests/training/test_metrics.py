@@ -98,6 +98,7 @@ def test_better() -> None:
     assert is_better("rmse", 1.0, 2.0) and not is_better("rmse", 2.0, 2.0)
     assert {task: check_metric(task, None) for task in METRICS} == {
         "classify": "accuracy", "multilabel": "map", "regress": "mae",
+        "segment": "dice", "segment-volume": "mean_dice",
     }  # fmt: skip
     with pytest.raises(ValueError, match="did you mean"):
         check_metric("regress", "rmsee")

@@ -11,12 +11,15 @@ from torch import Tensor
 
 from hone import checks
 from hone.training.evaluate import Outputs
+from hone.training.overlap_metrics import overlap_metrics
 
 #: Task -> the metrics that it reports, its default first. ``loss`` is there for every task.
 METRICS = {
     "classify": ("accuracy", "balanced_accuracy", "f1", "top5"),
     "multilabel": ("map", "f1", "exact_match"),
     "regress": ("mae", "rmse", "r2"),
+    "segment": ("dice", "mean_dice", "iou"),
+    "segment-volume": ("mean_dice", "dice", "iou"),
 }
 _LOWER_IS_BETTER = {"loss", "mae", "rmse"}
 
@@ -53,7 +56,8 @@ def measure(task: str, outputs: Outputs) -> dict[str, float]:
 
     Args:
         task: ``classify`` (logits (N, C), targets int64 (N,)), ``multilabel`` (targets (N, C) of 0 and 1; a label
-            counts as predicted above probability 0.5), or ``regress`` (logits and targets (N, D)).
+            counts as predicted above probability 0.5), ``regress`` (logits and targets (N, D)), ``segment`` or
+            ``segment-volume`` (in place of the logits the (N, classes, 3) counts of ``overlap_metrics``).
         outputs: of a whole data set.
 
     Returns:
@@ -65,6 +69,8 @@ def measure(task: str, outputs: Outputs) -> dict[str, float]:
         return found | _of_classes(outputs.logits, outputs.targets)
     if task == "multilabel":
         return found | _of_labels(outputs.logits.sigmoid(), outputs.targets.long())
+    if task.startswith("segment"):
+        return found | overlap_metrics(outputs.logits)
     return found | _of_numbers(outputs.logits.reshape(len(outputs.logits), -1), outputs.targets)
 
 

@@ -1,0 +1,293 @@
+"""A network over an input larger than it takes at once: overlapping windows, blended by weights.
+
+The windows stand on a grid: along each axis every ``window * (1 - overlap)`` voxels, the last one moved back so that it
+ends with the input. With ``f_k`` the network's logits of window ``k`` and ``w`` the weight of a place in a window,
+
+    logits(x) = sum_k w(x - k) f_k(x) / sum_k w(x - k)
+
+Windows are taken in the order of their place on the first spatial axis, so what lies before the next window is
+finished: it can be handed out (``sliding_slabs``) while only a window's depth of sums is held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, combinations, islice, product
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from hone import checks
+
+WEIGHTS = ("gaussian", "constant")
+#: The Gaussian's standard deviation as a share of the window, and the least weight, so that no sum of weights is 0.
+_SIGMA, _LEAST = 0.125, 1e-3
+
+Network = Callable[[Tensor], Tensor]
+
+
+def sliding_window(
+    model: Network,
+    inputs: Tensor,
+    window: Sequence[int],
+    *,
+    overlap: float | None = None,
+    weights: str = "gaussian",
+    batch_size: int = 4,
+    flips: Sequence[int] = (),
+    device: torch.device | None = None,
+) -> Tensor:
+    """The network's logits of a whole input, window by window.
+
+    Args:
+        model: ``(n, channels, *window) -> (n, C, *window)``; autocast and inference mode are the caller's.
+        inputs: (N, channels, *spatial), of any number of spatial axes.
+        window: size of a window along each spatial axis, voxels; a smaller input is padded with 0 on both sides.
+        overlap: share of a window that the next one covers too, in [0, 1); None: 0.25 in 2D, else 0.5.
+        weights: "gaussian" (the middle of a window counts most; sigma an eighth of the window) or "constant".
+        batch_size: windows at a time.
+        flips: spatial axes; the mean over the windows mirrored in every combination of them is taken.
+        device: where the model is; None: where the inputs are. The result is where the inputs are.
+
+    Returns:
+        (N, C, *spatial) logits, float32 or the inputs' wider dtype.
+
+    Raises:
+        ValueError: an argument is out of its range, or the network's output has another size than its window.
+
+    Example:
+        >>> sliding_window(lambda x: 2 * x, torch.ones(1, 1, 50, 70), (32, 32)).shape
+        torch.Size([1, 1, 50, 70])
+    """
+    task = _Sliding.of(model, inputs, window, overlap, weights, batch_size, flips, device)
+    total: Tensor | None = None
+    for sample, place, logits in task.outputs():
+        if total is None:
+            total = task.sums(logits, task.grid.size[0]).to(inputs.device)
+        task.add(total, sample, place, logits.to(inputs.device))
+    if total is None:
+        raise checks.invalid("inputs", "hold at least one sample", tuple(inputs.shape))
+    for first, last in task.grid.layers():
+        total[:, :, first:last] /= task.counts(first, last).to(total)
+    return task.grid.crop(total)
+
+
+def sliding_slabs(
+    model: Network,
+    inputs: Tensor,
+    window: Sequence[int],
+    *,
+    overlap: float | None = None,
+    weights: str = "gaussian",
+    batch_size: int = 4,
+    flips: Sequence[int] = (),
+    device: torch.device | None = None,
+) -> Iterator[tuple[int, Tensor]]:
+    """The same logits in slabs along the first spatial axis, each handed out when it is finished.
+
+    What is held is one window's depth of sums and one slab, whatever the input's length; the inputs may be a tensor
+    over a memory-mapped file.
+
+    Args: as :func:`sliding_window`.
+
+    Yields:
+        (start, (N, C, rows, *rest) logits, where the model is): the slabs follow one another from 0 to the end.
+
+    Example:
+        >>> slabs = sliding_slabs(lambda x: x, torch.ones(1, 1, 9, 4, 4), (4, 4, 4))
+        >>> [(start, slab.shape[2]) for start, slab in slabs]
+        [(0, 2), (2, 2), (4, 1), (5, 4)]
+    """
+    task = _Sliding.of(model, inputs, window, overlap, weights, batch_size, flips, device)
+    layers = task.grid.layers()
+    sums: Tensor | None = None
+    now = 0
+    for sample, place, logits in task.outputs():
+        if sums is None:
+            sums = task.sums(logits, task.grid.window[0])
+        while layers[now][0] < place[0]:
+            first, last = layers[now]
+            yield from task.finished(sums, first, last)
+            _advance(sums, last - first)
+            now += 1
+        task.add(sums, sample, (0, *place[1:]), logits)
+    if sums is not None:
+        yield from task.finished(sums, *layers[now])
+
+
+def window_weights(window: Sequence[int], weights: str = "gaussian") -> Tensor:
+    r"""The weight of each place in a window: 1, or :math:`\prod_i e^{-d_i^2 / 2 (s_i / 8)^2}`, at least 0.001.
+
+    Args:
+        window: size along each axis; ``d_i`` is the distance from its middle, ``s_i`` its size.
+        weights: "gaussian" or "constant".
+
+    Returns:
+        (*window) float32.
+
+    Example:
+        >>> window_weights((3,)).tolist()[1]
+        1.0
+    """
+    shape = tuple(window)
+    if checks.one_of("weights", weights, WEIGHTS) == "constant":
+        return torch.ones(shape)
+    found = torch.ones(())
+    for size in shape:
+        distance = torch.arange(size, dtype=torch.float32) - (size - 1) / 2
+        found = found.unsqueeze(-1) * torch.exp(-(distance**2) / (2 * (_SIGMA * size) ** 2))
+    return found.clamp_(min=_LEAST)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where the windows stand on an input, padded where it is smaller than a window.
+
+    Attributes:
+        window: size of a window.
+        size: of the padded input.
+        starts: along each axis, where windows begin.
+        margins: along each axis, what was padded before and after.
+    """
+
+    window: tuple[int, ...]
+    size: tuple[int, ...]
+    starts: tuple[tuple[int, ...], ...]
+    margins: tuple[tuple[int, int], ...]
+
+    @staticmethod
+    def of(spatial: Sequence[int], window: Sequence[int], overlap: float) -> Grid:
+        """The grid of an input of the size ``spatial``.
+
+        Example:
+            >>> Grid.of((10, 3), (4, 4), 0.25).starts
+            ((0, 3, 6), (0,))
+        """
+        missing = [max(0, need - have) for have, need in zip(spatial, window, strict=True)]
+        size = tuple(have + more for have, more in zip(spatial, missing, strict=True))
+        starts = tuple(_starts(whole, part, overlap) for whole, part in zip(size, window, strict=True))
+        return Grid(tuple(window), size, starts, tuple((more // 2, more - more // 2) for more in missing))
+
+    def pad(self, inputs: Tensor) -> Tensor:
+        """The inputs, with zeros around them where they are smaller than a window."""
+        if not any(chain(*self.margins)):
+            return inputs
+        return pad(inputs, [side for margin in reversed(self.margins) for side in margin])
+
+    def crop(self, logits: Tensor) -> Tensor:
+        """Less what was padded."""
+        return logits[(slice(None), slice(None), *self.inside())]
+
+    def inside(self) -> tuple[slice, ...]:
+        """Along each axis, where the input lies in the padded one."""
+        return tuple(slice(before, size - after) for (before, after), size in zip(self.margins, self.size, strict=True))
+
+    def layers(self) -> list[tuple[int, int]]:
+        """Along the first axis, the rows from each window's start to that of the next."""
+        return list(zip(self.starts[0], [*self.starts[0][1:], self.size[0]], strict=True))
+
+    def region(self, place: Sequence[int]) -> tuple[slice, ...]:
+        """The slices of the window at a place."""
+        return tuple(slice(start, start + length) for start, length in zip(place, self.window, strict=True))
+
+
+def _starts(size: int, window: int, overlap: float) -> tuple[int, ...]:
+    step = max(1, int(window * (1 - overlap)))
+    before_last = range(0, size - window, step)
+    return (*before_last, size - window)
+
+
+@dataclass(frozen=True)
+class _Sliding:
+    """One input's pass through the network."""
+
+    model: Network
+    inputs: Tensor
+    grid: Grid
+    weights: Tensor
+    batch_size: int
+    flips: tuple[tuple[int, ...], ...]
+    device: torch.device
+
+    @staticmethod
+    def of(
+        model: Network,
+        inputs: Tensor,
+        window: Sequence[int],
+        overlap: float | None,
+        weights: str,
+        batch_size: int,
+        flips: Sequence[int],
+        device: torch.device | None,
+    ) -> _Sliding:
+        rank = inputs.ndim - 2
+        if rank < 1 or len(window) != rank or min(window) < 1:
+            raise checks.invalid("window", f"be {rank} sizes above 0, one a spatial axis of the inputs", tuple(window))
+        share = (0.25 if rank == 2 else 0.5) if overlap is None else overlap
+        grid = Grid.of(inputs.shape[2:], window, checks.number("overlap", share, at_least=0, below=1))
+        axes = sorted({checks.integer("flips", axis, at_least=0, at_most=rank - 1) + 2 for axis in flips})
+        mirrored = tuple(chain.from_iterable(combinations(axes, count) for count in range(len(axes) + 1)))
+        place = device or inputs.device
+        blend = window_weights(window, weights).to(place)
+        checks.integer("batch_size", batch_size, at_least=1)
+        return _Sliding(model, grid.pad(inputs), grid, blend, batch_size, mirrored, place)
+
+    def outputs(self) -> Iterator[tuple[int, tuple[int, ...], Tensor]]:
+        """(sample, place, (C, *window) logits) of every window, layer by layer along the first axis."""
+        first, *rest = self.grid.starts
+        places = ((n, (row, *other)) for row in first for n in range(len(self.inputs)) for other in product(*rest))
+        while group := list(islice(places, self.batch_size)):
+            patches = [self.inputs[(slice(n, n + 1), slice(None), *self.grid.region(place))] for n, place in group]
+            logits = self.predict(torch.cat(patches).to(self.device))
+            for (n, place), one in zip(group, logits, strict=True):
+                yield n, place, one
+
+    def predict(self, patches: Tensor) -> Tensor:
+        """The network's logits, the mean over the mirrored windows."""
+        found = self.model(patches)
+        if tuple(found.shape[2:]) != self.grid.window:
+            raise checks.invalid(
+                "model", f"give logits of the window's size {self.grid.window}", tuple(found.shape[2:])
+            )
+        for axes in self.flips[1:]:
+            found = found + self.model(patches.flip(axes)).flip(axes)
+        return found / len(self.flips) if len(self.flips) > 1 else found
+
+    def sums(self, logits: Tensor, rows: int) -> Tensor:
+        """Zeros for the weighted sums of some rows of all samples, where the logits are."""
+        dtype = torch.promote_types(torch.promote_types(logits.dtype, self.inputs.dtype), torch.float32)
+        shape = (len(self.inputs), len(logits), rows, *self.grid.size[1:])
+        return torch.zeros(shape, dtype=dtype, device=logits.device)
+
+    def add(self, sums: Tensor, sample: int, place: Sequence[int], logits: Tensor) -> None:
+        """Add a window's weighted logits in its place."""
+        region = sums[sample][(slice(None), *self.grid.region(place))]
+        region.addcmul_(logits.to(sums.dtype), self.weights.to(sums))
+
+    def counts(self, first: int, last: int) -> Tensor:
+        """(last - first, *rest): the sum of the weights over some rows."""
+        total = self.weights.new_zeros((last - first, *self.grid.size[1:]))
+        for row in self.grid.starts[0]:
+            low, high = max(row, first), min(row + self.grid.window[0], last)
+            if low < high:
+                for other in product(*self.grid.starts[1:]):
+                    inside = self.grid.region((row, *other))[1:]
+                    total[(slice(low - first, high - first), *inside)] += self.weights[low - row : high - row]
+        return total
+
+    def finished(self, sums: Tensor, first: int, last: int) -> Iterator[tuple[int, Tensor]]:
+        """The rows from ``first`` to ``last``, of which the sums' first is ``first``, less what was padded."""
+        rows, *rest = self.grid.inside()
+        low, high = max(first, rows.start), min(last, rows.stop)
+        if low < high:
+            slab = sums[:, :, low - first : high - first] / self.counts(low, high).to(sums)
+            yield low - rows.start, slab[(slice(None), slice(None), slice(None), *rest)]
+
+
+def _advance(sums: Tensor, rows: int) -> None:
+    """Move the sums forward by some rows of the first spatial axis; what comes in is 0."""
+    kept = sums.shape[2] - rows
+    sums[:, :, :kept] = sums[:, :, rows:].clone()
+    sums[:, :, kept:] = 0
