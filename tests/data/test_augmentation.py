@@ -7,11 +7,14 @@ import random
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scipy.stats import ks_2samp
 from torchvision.transforms import v2
 
 from hone.data import Preprocessing
 from hone.data.augmentation import AREA, ASPECT, Augmentation, Mixing, random_box
+from hone.data.device_augmentation import Crops, DeviceAugmentation, resize_matrices
+from hone.data.rand_augment import NUM_OPS, STRENGTH, RandAugment
 
 from .conftest import photo
 
@@ -94,3 +97,61 @@ def test_both_kinds_of_mixing_occur() -> None:
         for k in range(60)
     ]
     assert 10 < sum(pasted) < 50
+
+
+@pytest.mark.parametrize("operation", range(14))
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_operations_are_those_of_torchvision(operation: int, sign: int) -> None:
+    theirs = v2.RandAugment()
+    name, (values, signed) = list(theirs._AUGMENTATION_SPACE.items())[operation]
+    magnitudes = values(31, 40, 52)
+    magnitude = 0.0 if magnitudes is None else float(magnitudes[9]) * (sign if signed else 1)
+    image = photo(3).resize((52, 40))
+    expected = theirs._apply_image_or_video_transform(image, name, magnitude, interpolation="nearest", fill={})
+    got = RandAugment().operations[operation](image, sign * STRENGTH)
+    assert np.array_equal(np.array(got), np.array(expected))
+
+
+def test_every_operation_is_drawn_equally_often() -> None:
+    augment, generator = RandAugment(), random.Random(0)
+    draws = [draw for _ in range(3000) for draw in augment.draw(generator)]
+    counts = np.bincount([operation for operation, _ in draws], minlength=14)
+    assert len(draws) == 3000 * NUM_OPS and (abs(counts - 6000 / 14) < 5 * np.sqrt(6000 / 14)).all()
+    assert abs(sum(sign for _, sign in draws)) < 5 * np.sqrt(6000)
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "nearest"])
+@pytest.mark.parametrize("augment", ["light", "strong"])
+def test_a_batch_on_the_device_is_what_photos_one_by_one_are(augment: str, interpolation: str) -> None:
+    preprocessing = Preprocessing(image_size=48, interpolation=interpolation)
+    single = Augmentation(augment, preprocessing)
+    assert single.chance is not None
+    photos = [torch.from_numpy(np.array(photo(k).resize(size))) for k, size in enumerate([(90, 60), (55, 70)] * 12)]
+    drawn = [single.chance(*image.shape[:2], seed) for seed, image in enumerate(photos)]
+    batch = DeviceAugmentation(single.chance, preprocessing)(Crops.of(photos, drawn)).int()
+    one_by_one = torch.stack([single(image, seed) for seed, image in enumerate(photos)]).int()
+    away = (batch - one_by_one).abs()
+    # torch rounds bytes after each of the two passes; RandAugment on bytes of a tensor and by Pillow differs at edges.
+    assert away.max() <= 1 if augment == "light" else away.float().mean() < 0.5
+    assert (batch.flip(2) - one_by_one).abs().float().mean() > 5
+
+
+def test_resizing_matrices_know_the_length_of_each_photo() -> None:
+    matrices = resize_matrices(torch.tensor([7, 20]), longest=20, size=9, interpolation="bilinear")
+    assert torch.allclose(matrices.sum(-1), torch.ones(2, 9)) and not matrices[0, :, 7:].any()
+    row = torch.rand(20)
+    expected = torch.nn.functional.interpolate(row.reshape(1, 1, 1, 20), (1, 9), mode="bilinear", antialias=True)
+    assert torch.allclose(matrices[1] @ row, expected.flatten(), atol=1e-6)
+
+
+def test_operations_of_a_batch_reach_the_photos_that_drew_them() -> None:
+    augment, generator = RandAugment(), random.Random(5)
+    images = torch.randint(0, 256, (40, 3, 12, 12), dtype=torch.uint8)
+    draws = [augment.draw(generator) for _ in images]
+    made = augment(images, draws)
+    for image, draw, result in zip(images, draws, made, strict=True):
+        for operation, sign in draw:
+            image = augment.operations[operation](image, sign * STRENGTH)
+        assert torch.equal(image, result)
+    pillow = augment.one(Image.fromarray(images[0].permute(1, 2, 0).numpy()), draws[0])
+    assert pillow.size == (12, 12)

@@ -91,6 +91,21 @@ def test_accumulation_divides_the_same_batch(made: Examples, augment: Any) -> No
     assert same(large, joined)
 
 
+@pytest.mark.parametrize("augment", ["light", "strong"])
+def test_finishing_on_the_device_keeps_every_law(made: Examples, augment: str) -> None:
+    options = {"batch_size": 4, "accumulate": 2, "augment": augment, "on_device": True}
+    whole = take(made, 8, **options)
+    assert same(whole[4:], take(made, 4, 2, **options))
+    assert same(whole, take(made, 8, workers=2, **options))
+    shares = [take(made, 8, rank=rank, world_size=2, **options) for rank in range(2)]
+    for (inputs, target), *parts in zip(whole, *shares, strict=True):
+        assert torch.equal(target, torch.cat([part[1] for part in parts]))
+        # The largest crop of a share decides how its products are added up: now and then a byte rounds the other way.
+        assert (inputs - torch.cat([part[0] for part in parts])).abs().mean() < 1e-3
+    in_workers = take(made, 8, **(options | {"on_device": False}))
+    assert (whole[0][0] - in_workers[0][0]).abs().mean() < 0.02 and not same(whole, in_workers)
+
+
 def test_a_photo_drawn_twice_is_augmented_twice(made: Examples) -> None:
     one = made.take([3])
     inputs, _ = take(one, 1, batch_size=8)[0]

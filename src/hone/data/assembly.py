@@ -3,58 +3,87 @@
 from __future__ import annotations
 
 import contextlib
+from typing import Any
 
 import numpy as np
 import torch
 
-from .augmentation import Augmentation, center_crop
+from .augmentation import Augmentation, Chance, center_crop
+from .device_augmentation import Crops
 from .order import Order
 from .photos import Photos
 from .preprocessing import Preprocessing
 from .seeding import restored_generators, sample_seed
 
 
-class TrainAssembly:
-    """The photos of one process's share of a micro-batch: key ``(attempt, micro-batch)``.
+class Share:
+    """What one process takes of a micro-batch: key ``(attempt, micro-batch)``.
 
     Args:
-        photos: decoded photos by index.
-        targets: (n, ...) targets of all samples.
         order: which samples an attempt takes.
-        augmentation: the random transform of one photo.
         rank: this process.
         world_size: processes that train together.
         partner: put the sample before the first one in front, for ``Mixing``.
     """
 
-    def __init__(
-        self,
-        photos: Photos,
-        targets: torch.Tensor,
-        order: Order,
-        augmentation: Augmentation,
-        *,
-        rank: int,
-        world_size: int,
-        partner: bool,
-    ) -> None:
-        self.photos, self.targets, self.order, self.augmentation = photos, targets, order, augmentation
-        self.rank, self.world_size, self.partner = rank, world_size, partner
+    def __init__(self, order: Order, *, rank: int, world_size: int, partner: bool) -> None:
+        self.order, self.rank, self.world_size, self.partner = order, rank, world_size, partner
+
+    def __call__(self, key: tuple[int, int]) -> list[tuple[int, int]]:
+        """The index and the seed of each sample."""
+        attempt, micro = key
+        places = self.order.places(micro, self.rank, self.world_size).tolist()
+        if self.partner:
+            places.insert(0, (places[0] - 1) % self.order.global_batch)
+        seeds = [sample_seed(self.order.seed, attempt, place) for place in places]
+        return list(zip(self.order(attempt)[places].tolist(), seeds, strict=True))
+
+
+class TrainAssembly:
+    """Augmented photos, ready but for their normalisation.
+
+    Args:
+        photos: decoded photos by index.
+        targets: (n, ...) targets of all samples.
+        share: the samples of a key.
+        augmentation: the random transform of one photo.
+    """
+
+    def __init__(self, photos: Photos, targets: torch.Tensor, share: Share, augmentation: Augmentation) -> None:
+        self.photos, self.targets, self.share, self.augmentation = photos, targets, share, augmentation
 
     def __call__(self, key: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """(share, size, size, 3) uint8 and their targets; one row more in front where mixing wants it."""
-        attempt, micro = key
-        places = self.order.places(micro, self.rank, self.world_size)
-        if self.partner:
-            places = np.concatenate([[(places[0] - 1) % self.order.global_batch], places])
-        rows = self.order(attempt)[places]
-        size = self.augmentation.preprocessing.image_size
-        images = torch.empty((len(rows), size, size, 3), dtype=torch.uint8)
+        """(share, size, size, 3) uint8 and their targets."""
+        samples, size = self.share(key), self.augmentation.preprocessing.image_size
+        images = torch.empty((len(samples), size, size, 3), dtype=torch.uint8)
         guard = restored_generators() if self.augmentation.uses_generators else contextlib.nullcontext()
         with guard:
-            for line, (row, place) in enumerate(zip(rows.tolist(), places.tolist(), strict=True)):
-                images[line] = self.augmentation(self.photos[row], sample_seed(self.order.seed, attempt, place))
-        return images, self.targets[torch.from_numpy(rows)]
+            for line, (row, seed) in zip(images, samples, strict=True):
+                line.copy_(self.augmentation(self.photos[row], seed))
+        return images, self.targets[[row for row, _ in samples]]
+
+
+class CropAssembly:
+    """The same photos, cut to their boxes only: what is left to do is done where the model is.
+
+    Args:
+        photos: decoded photos by index.
+        targets: (n, ...) targets of all samples.
+        share: the samples of a key.
+        chance: what becomes of a photo.
+    """
+
+    def __init__(self, photos: Photos, targets: torch.Tensor, share: Share, chance: Chance) -> None:
+        self.photos, self.targets, self.share, self.chance = photos, targets, share, chance
+
+    def __call__(self, key: tuple[int, int]) -> tuple[Any, torch.Tensor]:
+        """The parts of :class:`Crops` and the targets."""
+        samples = self.share(key)
+        photos = [self.photos[row] for row, _ in samples]
+        drawn = [
+            self.chance(photo.shape[0], photo.shape[1], seed) for photo, (_, seed) in zip(photos, samples, strict=True)
+        ]
+        return Crops.of(photos, drawn).parts(), self.targets[[row for row, _ in samples]]
 
 
 class EvalAssembly:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from PIL import Image
 from ..checks import one_of
 from .decoding import resize
 from .preprocessing import Preprocessing
+from .rand_augment import Draw, RandAugment
 from .seeding import derive, restored_generators, seed_generators
 
 AUGMENTS = ("none", "light", "strong")
@@ -73,6 +75,45 @@ def random_box(
     return (height - box_height) // 2, (width - box_width) // 2, box_height, box_width
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """What chance says of one photo.
+
+    Attributes:
+        box: top, left, height and width of the crop, pixels.
+        flip: whether left and right change places.
+        operations: of RandAugment; empty without.
+    """
+
+    box: tuple[int, int, int, int]
+    flip: bool
+    operations: Draw
+
+
+class Chance:
+    """Draws what becomes of one photo from one seed.
+
+    Args:
+        augment: "light" or "strong".
+
+    Example:
+        >>> chance = Chance("light")
+        >>> chance(100, 200, seed=5) == chance(100, 200, seed=5)
+        True
+    """
+
+    def __init__(self, augment: str) -> None:
+        self.area = AREA[augment]
+        self.operations = RandAugment() if augment == "strong" else None
+
+    def __call__(self, height: int, width: int, seed: int) -> Drawn:
+        """For a photo of this size."""
+        generator = random.Random(seed)
+        box = random_box(height, width, generator, self.area)
+        flip = generator.random() < 0.5
+        return Drawn(box, flip, self.operations.draw(generator) if self.operations else ())
+
+
 class Augmentation:
     """The random transform of one decoded photo, drawn from one seed.
 
@@ -94,35 +135,37 @@ class Augmentation:
 
     def __init__(self, augment: str | Transform, preprocessing: Preprocessing) -> None:
         self.preprocessing = preprocessing
-        self.name = augment if isinstance(augment, str) else "own"
-        self.after: Transform | None = None
-        if not isinstance(augment, str):
-            self.after = _Own(augment, preprocessing.image_size)
-        elif one_of("augment", augment, AUGMENTS) == "strong":
-            self.after = _RandAugment()
+        self.own = None if isinstance(augment, str) else _Own(augment, preprocessing.image_size)
+        self.chance: Chance | None = None
+        if isinstance(augment, str) and one_of("augment", augment, AUGMENTS) != "none":
+            self.chance = Chance(augment)
 
     @property
     def uses_generators(self) -> bool:
         """Whether a sample draws from the default generators, which must be put back afterwards."""
-        return self.after is not None
+        return self.own is not None
 
     def __call__(self, image: torch.Tensor, seed: int) -> torch.Tensor:
         """Turn an (H, W, 3) uint8 photo into (image_size, image_size, 3) uint8."""
-        if self.name == "none":
+        if self.own is not None:
+            seed_generators(seed)
+            return self.own(image)
+        if self.chance is None:
             return center_crop(image, self.preprocessing)
-        if self.name != "own":
-            image = self._crop_and_flip(image, random.Random(seed))
-        if self.after is None:
-            return image
-        seed_generators(seed)
-        return self.after(image)
+        drawn, size = self.chance(image.shape[0], image.shape[1], seed), self.preprocessing.image_size
+        crop = resize(cropped(image, drawn), (size, size), self.preprocessing.interpolation)
+        if drawn.flip:
+            crop = crop.flip(1)
+        if self.chance.operations is None:
+            return crop
+        made = self.chance.operations.one(Image.fromarray(crop.numpy()), drawn.operations)
+        return torch.from_numpy(np.array(made))
 
-    def _crop_and_flip(self, image: torch.Tensor, generator: random.Random) -> torch.Tensor:
-        size = self.preprocessing.image_size
-        top, left, height, width = random_box(image.shape[0], image.shape[1], generator, AREA[self.name])
-        crop = image[top : top + height, left : left + width]
-        crop = resize(crop, (size, size), self.preprocessing.interpolation)
-        return crop.flip(1) if generator.random() < 0.5 else crop
+
+def cropped(image: torch.Tensor, drawn: Drawn) -> torch.Tensor:
+    """The box of an (H, W, 3) photo, as a view."""
+    top, left, height, width = drawn.box
+    return image[top : top + height, left : left + width]
 
 
 class Mixing:
@@ -163,18 +206,6 @@ class Mixing:
             seed_generators(value)
             images, target = self.kinds[value % 2](images, target)
         return images[1:], target[1:]
-
-
-class _RandAugment:
-    """torchvision's RandAugment of an (H, W, 3) image, by Pillow: 40 % of the time that it takes on tensors."""
-
-    def __init__(self) -> None:
-        from torchvision.transforms import v2
-
-        self.transform = v2.RandAugment(num_ops=2, magnitude=9)
-
-    def __call__(self, image: torch.Tensor) -> torch.Tensor:
-        return torch.from_numpy(np.array(self.transform(Image.fromarray(image.numpy()))))
 
 
 class _Own:

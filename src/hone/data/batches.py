@@ -10,13 +10,14 @@ import numpy as np
 import torch
 
 from ..checks import integer, invalid
-from .assembly import EvalAssembly, Normalize, TrainAssembly
+from .assembly import CropAssembly, EvalAssembly, Normalize, Share, TrainAssembly
 from .augmentation import Augmentation, Mixing, Transform
+from .device_augmentation import Crops, DeviceAugmentation
 from .examples import Examples
 from .order import Order, check_ranks, chunks
 from .photos import Photos
 from .preprocessing import Preprocessing
-from .stream import Stream
+from .stream import Assembly, Stream
 
 
 class TrainBatches:
@@ -41,6 +42,8 @@ class TrainBatches:
         device: where the batches are wanted.
         channels_last: lay the inputs out channels last.
         start_method: how workers start: "fork", "spawn" or "forkserver"; None is torch's own choice.
+        on_device: resize the crops, flip them and apply RandAugment where the batches are wanted, instead of in the
+            workers; a function of the user's stays in the workers. None does so where that is no CPU.
 
     Raises:
         ValueError: an argument is out of range, or there is nothing to train on.
@@ -77,6 +80,7 @@ class TrainBatches:
         device: str | torch.device = "cpu",
         channels_last: bool = False,
         start_method: str | None = None,
+        on_device: bool | None = None,
     ) -> None:
         check_ranks(rank, world_size, batch_size)
         check_some(examples, "train")
@@ -91,15 +95,15 @@ class TrainBatches:
         self.device = torch.device(device)
         self._normalize = Normalize(preprocessing, self.device, channels_last)
         self._mixing = _mixing(examples, augment, seed)
-        assemble = TrainAssembly(
-            Photos(examples, preprocessing.train_side, preprocessing.interpolation, cache),
-            examples.targets,
-            self.order,
-            Augmentation(augment, preprocessing),
-            rank=rank,
-            world_size=world_size,
-            partner=self._mixing is not None,
-        )
+        photos = Photos(examples, preprocessing.train_side, preprocessing.interpolation, cache)
+        share = Share(self.order, rank=rank, world_size=world_size, partner=self._mixing is not None)
+        augmentation = Augmentation(augment, preprocessing)
+        on_device = self.device.type != "cpu" if on_device is None else on_device
+        self._finish: DeviceAugmentation | None = None
+        assemble: Assembly = TrainAssembly(photos, examples.targets, share, augmentation)
+        if on_device and augmentation.chance is not None:
+            self._finish = DeviceAugmentation(augmentation.chance, preprocessing)
+            assemble = CropAssembly(photos, examples.targets, share, augmentation.chance)
         self._stream = Stream(assemble, workers=workers, device=self.device, start_method=start_method)
 
     @property
@@ -120,6 +124,8 @@ class TrainBatches:
         keys = partial(self.order.keys, integer("attempt", attempt, at_least=0))
         with closing(self._stream.run(keys)) as source:
             for (now, _), (images, target) in zip(keys(), source, strict=False):
+                if self._finish is not None:
+                    images = self._finish(Crops(*images))
                 inputs = self._normalize(images)
                 if self._mixing is not None:
                     inputs, target = self._mixing(inputs, target, now)
