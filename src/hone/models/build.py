@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from hone.data import Preprocessing
+from hone.models.monai_networks import build_monai
 from hone.models.names import ModelName, import_name
 
 
@@ -73,6 +74,8 @@ def _builder(name: ModelName, pretrained: bool) -> Any:
         import timm
 
         return lambda **options: timm.create_model(name.name, pretrained=pretrained, **options)
+    if name.library == "monai":
+        return lambda **options: build_monai(name.name, options)
     return import_name(str(name), what="model")
 
 

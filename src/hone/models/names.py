@@ -1,4 +1,4 @@
-"""Which library a model's name means: ``torchvision:NAME``, ``timm:NAME``, ``your_module:builder``, or a bare name."""
+"""Which library a model's name means: ``torchvision:``, ``timm:`` or ``monai:NAME``, the user's own, or a bare name."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hone import checks
+from hone.models.monai_networks import monai_names
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ def find_model(name: str) -> ModelName:
         ValueError: nothing has that name; the nearest are named.
     """
     library, colon, rest = name.partition(":")
+    if library == "monai" and colon:
+        return ModelName("monai", checks.one_of("model monai:", rest, monai_names()))
     if colon and library not in ("torchvision", "timm"):
         import_name(name, what="model")
         return ModelName(library, rest)
