@@ -26,7 +26,16 @@ from hone.recipe.training_plan import parse_plan
 from hone.recipe.units import StandardizedLoss, Units
 from hone.schedules import bind_schedule, warmup
 from hone.training import Inference, World
-from hone.transfer import FreezePlan, apply_freeze, check_plan, find_head, parameter_groups
+from hone.transfer import (
+    FreezePlan,
+    add_lora,
+    apply_freeze,
+    check_plan,
+    find_head,
+    merge_adapters,
+    merged_state_dict,
+    parameter_groups,
+)
 
 
 @dataclass
@@ -72,9 +81,13 @@ class Job:
         return int(self.recipe.batch_size or 1) * self.recipe.accumulate
 
     def weights(self) -> dict[str, Tensor]:
-        """The weights as they are saved: for regression, with an output layer that gives the target's own units."""
-        state = self.model.state_dict()
+        """The weights as they are saved: adapters merged, and for regression in the target's own units."""
+        state = merged_state_dict(self.model)
         return state if self.units is None else self.units.fold(state, find_head(self.model)[0].name)
+
+    def restore(self, weights: dict[str, Tensor]) -> None:
+        """Put saved weights into the model, which from then on has no adapters and is trained no more."""
+        merge_adapters(self.model).load_state_dict(weights)
 
     @functools.cached_property
     def validation(self) -> Any:
@@ -115,6 +128,9 @@ def build_job(recipe: Recipe, world: World, *, own: Kind | None = None, with_wei
     if units is not None:
         criterion = StandardizedLoss(criterion, units)
     target = kind.target(recipe, splits.train, with_weights=with_weights)
+    if recipe.lora is not None:
+        torch.manual_seed(recipe.seed)
+        add_lora(target.model, recipe.lora, layers=recipe.lora_layers or ("*",))
     preprocessing = kind.preprocessing(recipe, splits.train, target, world.device)
     recipe = dataclasses.replace(recipe, **kind.settled(preprocessing))
     train = kind.training_batches(recipe, splits.train, preprocessing, world)

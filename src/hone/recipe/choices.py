@@ -43,7 +43,8 @@ def settle(recipe: Recipe, target: Target, task: Task, device: torch.device, upd
     """
     updates = recipe.updates or (recipe.epochs or epochs(device, updates_per_epoch)) * updates_per_epoch
     has_source = bool(target.origin)
-    lr, decay = rates(recipe.optimizer, has_source)
+    # Adapters are new, as random weights are, and beside layers that stay.
+    lr, decay = rates(recipe.optimizer, has_source and recipe.lora is None)
     metric = check_metric(task, recipe.metric)
     head = recipe.head if recipe.head != "auto" else head_start(target, task)
     multiplier = _RANDOM_FACTOR if has_source and head == "random" else 1.0
@@ -51,7 +52,7 @@ def settle(recipe: Recipe, target: Target, task: Task, device: torch.device, upd
         recipe,
         task=task,
         model=target.component,
-        train=recipe.train or "all",
+        train=recipe.train or ("all" if recipe.lora is None else "head, *.lora_*"),
         layer_decay=recipe.layer_decay or 1.0,
         schedule=following(recipe.schedule, metric),
         head=head,

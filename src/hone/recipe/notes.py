@@ -37,14 +37,15 @@ def notes(job: Job) -> Iterator[tuple[str, str]]:
 
 
 def layers(job: Job) -> tuple[list[Layer], list[Layer]]:
-    """The blocks that have anything that trains, and those that have not, each with its number of parameters."""
+    """The blocks with the parameters of each that train, and with those that do not."""
+    parameters = dict(job.model.named_parameters())
     trained: list[Layer] = []
     frozen: list[Layer] = []
-    parameters = dict(job.model.named_parameters())
     for row in layer_rows(job.model):
-        held = [parameters[name] for name in row.parameters]
-        place = trained if any(p.requires_grad for p in held) else frozen
-        place.append(Layer(row.name, sum(p.numel() for p in held)))
+        for part, moves in ((trained, True), (frozen, False)):
+            held = [parameters[name] for name in row.parameters if parameters[name].requires_grad == moves]
+            if held:
+                part.append(Layer(row.name, sum(p.numel() for p in held)))
     return trained, frozen
 
 

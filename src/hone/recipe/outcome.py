@@ -14,7 +14,7 @@ from hone.recipe.build import Job
 from hone.recipe.folder import Run
 from hone.recipe.notes import layers, notes
 from hone.recipe.state import RunState
-from hone.report import Best, Result, machine_facts, write_report
+from hone.report import Best, Layer, Result, machine_facts, write_report
 from hone.training import Outputs, is_better, measure, run_over
 
 
@@ -28,12 +28,13 @@ def conclude(job: Job, run: Run, state: RunState, outputs: Outputs | None, *, in
         outputs: what the best weights said of the validation data, where this sitting saw it.
         interrupted: whether there is more to do.
     """
+    blocks = layers(job)  # before the best weights take the adapters out
     examples, measured_on = job.splits.val, "val"
     if not interrupted and len(job.splits.test):
         examples, outputs, measured_on = job.splits.test, None, "test"
     if outputs is None and len(examples) and not interrupted and state.best.update is not None:
         outputs = _of_best(job, run, examples)
-    result = _result(job, state, examples, outputs, interrupted, measured_on)
+    result = _result(job, state, examples, outputs, blocks, interrupted, measured_on)
     if job.world.is_first:
         result.write(run.path / "result.json")
         write_report(run.path)
@@ -42,17 +43,23 @@ def conclude(job: Job, run: Run, state: RunState, outputs: Outputs | None, *, in
 
 def _of_best(job: Job, run: Run, examples: Examples) -> Outputs:
     job.world.wait()  # until the first process has written them
-    job.model.load_state_dict(load_file(run.best))
+    job.restore(load_file(run.best))
     criterion = job.criterion if job.units is None else job.units.of_restored(job.criterion)
     return run_over(job.model, job.evaluation(examples), criterion, job.precision, job.world, job.inference)
 
 
 def _result(
-    job: Job, state: RunState, examples: Examples, outputs: Outputs | None, interrupted: bool, measured_on: str
+    job: Job,
+    state: RunState,
+    examples: Examples,
+    outputs: Outputs | None,
+    blocks: tuple[list[Layer], list[Layer]],
+    interrupted: bool,
+    measured_on: str,
 ) -> Result:
     recipe, metric = job.recipe, str(job.recipe.metric)
     best = state.best
-    trained, frozen = layers(job)
+    trained, frozen = blocks
     samples = {name: len(part) for name, part in vars(job.splits).items() if isinstance(part, Examples) and len(part)}
     spent = max(state.seconds - state.evaluating, 1e-9)
     return Result(

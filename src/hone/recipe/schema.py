@@ -36,6 +36,8 @@ class Recipe:
         source: start from the best weights of this run of hone
         train: what trains: head, all (the default), last:N, or name patterns, comma between; stages as
             'head; 100: last:2; 300: all'
+        lora: rank of low-rank adapters that train in place of the layers they stand beside; merged in what is saved
+        lora_layers: which layers get one (a name or glob; may be given again); all linear and convolution layers if not
         norm: batch statistics: follow what trains around them, stay frozen, or auto: frozen where there is a source
         head: how the output layer starts: probe (fitted to the source's features), random, or auto: probe with a source
         loss: CrossEntropyLoss, FocalLoss, any torch.nn loss, or your_module:your_loss
@@ -58,6 +60,10 @@ class Recipe:
         patience: stop after this many evaluations without a better one
         metric: what "best" is decided by
         image_size: side of the square input, pixels
+        ignore_index: label of pixels or voxels that count nowhere
+        patch_size: voxels of a patch of a volume, such as 96x96x64 (default: about the median volume, as far as the
+            device goes)
+        spacing: mm between the voxels of a volume, such as 1x1x2.5, or own to leave each as it is (default: the median)
         augment: none, light (random resized crop, flip: the default for photos), or strong (also RandAugment, mixup,
             CutMix)
         sampler: shuffle, or balanced to draw each class equally often
@@ -79,6 +85,8 @@ class Recipe:
     weights: str | None = None
     source: str | None = None
     train: str | None = None
+    lora: int | None = None
+    lora_layers: tuple[str, ...] = ()
     norm: Literal["auto", "follow", "frozen"] = "auto"
     head: Literal["auto", "probe", "random"] = "auto"
     loss: Component = Component()
@@ -101,6 +109,9 @@ class Recipe:
     patience: int | None = None
     metric: str | None = None
     image_size: int | None = None
+    ignore_index: int | None = None
+    patch_size: str | None = None
+    spacing: str | None = None
     augment: Literal["none", "light", "strong"] | None = None
     sampler: Literal["shuffle", "balanced"] = "shuffle"
     seed: int = 0
@@ -114,10 +125,11 @@ class Recipe:
     def __post_init__(self) -> None:
         for name in COMPONENTS:
             object.__setattr__(self, name, Component.of(name, getattr(self, name)))
-        object.__setattr__(self, "keep_fp32", _patterns("keep_fp32", self.keep_fp32))
+        for name in ("keep_fp32", "lora_layers"):
+            object.__setattr__(self, name, _patterns(name, getattr(self, name)))
         checks.number("val_fraction", self.val_fraction, at_least=0, below=1)
         checks.integer("accumulate", self.accumulate, at_least=1)
-        for name in ("batch_size", "epochs", "updates", "eval_every", "patience", "image_size"):
+        for name in ("lora", "batch_size", "epochs", "updates", "eval_every", "patience", "image_size"):
             if getattr(self, name) is not None:
                 checks.integer(name, getattr(self, name), at_least=1)
         for name in ("warmup", "weight_decay"):
@@ -136,6 +148,10 @@ class Recipe:
         if self.epochs is not None and self.updates is not None:
             raise ValueError(
                 f"epochs and updates both state the length of the run ({self.epochs}, {self.updates}); give one"
+            )
+        if self.lora_layers and self.lora is None:
+            raise ValueError(
+                f"lora_layers needs the adapters' rank, got lora_layers {self.lora_layers[0]} without lora"
             )
         if self.weights is not None and self.source is not None:
             raise ValueError(f"weights and from both state the source ({self.weights}, {self.source}); give one")
