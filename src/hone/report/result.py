@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from hone.checks import integer, invalid, number, one_of
 
 #: What a run can be about; ``metric`` and the pictures of the page follow from it.
-TASKS = ("classify", "multilabel", "regress", "segment")
+TASKS = ("classify", "multilabel", "regress", "segment", "segment-volume", "classify-volume", "classify-video")
 #: What the best weights can have been measured on.
 SPLITS = ("val", "test")
 #: How many points of a regression, and how many mistakes, are worth keeping: ``result.json`` stays readable.
@@ -93,7 +93,7 @@ class Result:
     Only ``task`` and ``metric`` are required, so that an interrupted run can say what it knows.
 
     Args:
-        task: "classify", "multilabel", "regress" or "segment".
+        task: one of ``TASKS``.
         metric: name of the metric that chose the best weights, such as "accuracy".
         higher_is_better: whether a larger value of that metric is a better one.
         best: update and value of the best evaluation; None before the first.

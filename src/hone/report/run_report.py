@@ -21,6 +21,9 @@ _VERB = {
     "multilabel": "labels",
     "regress": "predicts values for",
     "segment": "segments",
+    "segment-volume": "segments",
+    "classify-volume": "classifies",
+    "classify-video": "classifies",
 }
 
 
@@ -91,7 +94,7 @@ def _lead(run: RunFolder) -> Content:
     source = f", starting from {result.weights} weights," if result.weights else ""
     held = next((result.samples[split] for split in ("val", "valid", "validation") if split in result.samples), 0)
     things = f"{held:,} validation samples" if held else "the validation data"
-    classes = f" of {plural(len(run.classes), 'class')}" if run.classes and result.task == "classify" else ""
+    classes = f" of {plural(len(run.classes), 'class')}" if run.classes and result.task.startswith("classify") else ""
     test = result.final.get(result.metric) if result.measured_on == "test" else None
     tested = [", and the test data at ", element("b", score_text(test))] if test is not None else None
     return [model, source, f" {_VERB[result.task]} {things}{classes} at ", score, tested, "."]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -223,7 +223,11 @@ def plan_patches(
 
 
 def plan_whole(
-    examples: VolumeExamples, *, voxels: int, multiple: int = 16, spacing: Sequence[float] | None = None
+    examples: VolumeExamples,
+    *,
+    voxels: int,
+    multiple: Sequence[int] = (8, 8, 8),
+    spacing: Sequence[float] | None = None,
 ) -> tuple[tuple[int, int, int], tuple[float, float, float]]:
     """The input size and the spacing at which whole volumes are classified.
 
@@ -237,12 +241,6 @@ def plan_whole(
     if spacing is None:
         chosen = chosen * max(1.0, (float(largest.prod()) / voxels) ** (1 / 3))
         largest = examples.shapes(chosen.tolist()).max(0)
-    x, y, z = (max(1, math.ceil(round(n, 3) / multiple)) * multiple for n in largest)
+    x, y, z = (max(1, math.ceil(round(n, 3) / m)) * m for n, m in zip(largest.tolist(), multiple, strict=True))
     dx, dy, dz = chosen.tolist()
     return (x, y, z), (dx, dy, dz)
-
-
-def with_patch(preprocessing: VolumePreprocessing, patch_size: Sequence[int]) -> VolumePreprocessing:
-    """The same preprocessing for another patch."""
-    x, y, z = patch_size
-    return replace(preprocessing, patch_size=(x, y, z))
