@@ -172,7 +172,9 @@ def _forward(model: nn.Module, shape: tuple[int, ...], fake: bool) -> Any:
     dtype = parameter.dtype if parameter is not None else torch.float32
     if not fake:
         return model(torch.zeros(shape, device=device, dtype=dtype, requires_grad=True))
-    with FakeTensorMode(allow_non_fake_inputs=True):
+    # An autocast around this call would keep fake copies of the weights for the forwards after it.
+    kind = device.type if torch.amp.is_autocast_available(device.type) else "cpu"
+    with torch.autocast(kind, enabled=False), FakeTensorMode(allow_non_fake_inputs=True):
         return model(torch.zeros(shape, device=device, dtype=dtype, requires_grad=True))
 
 
