@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
 
 from hone.data import Preprocessing
+from hone.models.clips import ClipModel, clip_options
 from hone.models.monai_networks import build_monai
-from hone.models.names import ModelName, import_name
+from hone.models.names import CLIP_LIBRARIES, ModelName, import_name
 
 
 def build_model(name: ModelName, *, pretrained: bool, options: Mapping[str, Any] | None = None) -> nn.Module:
@@ -46,7 +48,12 @@ def build_model(name: ModelName, *, pretrained: bool, options: Mapping[str, Any]
 
 
 def input_preprocessing(name: ModelName, model: nn.Module) -> Preprocessing:
-    """How the model's input was prepared where it was pretrained; ImageNet's usual way for a user's own model."""
+    """How the model's input was prepared where it was pretrained; ImageNet's usual way for a user's own model.
+
+    Of a network for clips: how a frame is.
+    """
+    if isinstance(model, ClipModel):
+        return input_preprocessing(name.image, model.backbone)
     if name.library == "timm":
         import timm
 
@@ -60,8 +67,10 @@ def input_preprocessing(name: ModelName, model: nn.Module) -> Preprocessing:
 
 def takes_one_size(name: ModelName, model: nn.Module) -> bool:
     """Whether the model is built for one input size (position embeddings of one length)."""
+    if isinstance(model, ClipModel):
+        return takes_one_size(name.image, model.backbone)
     if name.library == "torchvision":
-        return name.name.startswith("vit_")
+        return name.name.startswith(("vit_", "mvit_"))
     return bool(getattr(model, "pretrained_cfg", {}).get("fixed_input_size", False))
 
 
@@ -76,7 +85,15 @@ def _builder(name: ModelName, pretrained: bool) -> Any:
         return lambda **options: timm.create_model(name.name, pretrained=pretrained, **options)
     if name.library == "monai":
         return lambda **options: build_monai(name.name, options)
+    if name.library in CLIP_LIBRARIES:
+        return functools.partial(_build_clip_model, name, pretrained)
     return import_name(str(name), what="model")
+
+
+def _build_clip_model(name: ModelName, pretrained: bool, **options: Any) -> ClipModel:
+    own, of_image = clip_options(options)
+    image = build_model(name.image, pretrained=pretrained, options=of_image)
+    return ClipModel(image, **{"time_kernel": 3 if name.library == "inflated" else 1, **own})
 
 
 def _first_line(error: BaseException) -> str:

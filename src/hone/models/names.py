@@ -1,4 +1,7 @@
-"""Which library a model's name means: ``torchvision:``, ``timm:`` or ``monai:NAME``, the user's own, or a bare name."""
+"""Which library a model's name means: ``torchvision:``, ``timm:`` or ``monai:NAME``, the user's own, or a bare name.
+
+Before the name of an image network, ``frames:`` and ``inflated:`` make a network for clips of it.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +15,17 @@ from typing import Any
 from hone import checks
 from hone.models.monai_networks import monai_names
 
+#: What makes a network for clips of an image network.
+CLIP_LIBRARIES = ("frames", "inflated")
+
 
 @dataclass(frozen=True)
 class ModelName:
     """A model's name, resolved.
 
     Attributes:
-        library: ``torchvision``, ``timm``, or the user's module.
-        name: within it.
+        library: ``torchvision``, ``timm``, ..., or the user's module; ``frames`` and ``inflated`` for clips.
+        name: within it; for clips the image network's name, resolved.
 
     Example:
         >>> find_model("torchvision:resnet18")
@@ -34,6 +40,16 @@ class ModelName:
     def __str__(self) -> str:
         return f"{self.library}:{self.name}"
 
+    @property
+    def image(self) -> ModelName:
+        """The image network inside a network for clips; any other name is its own.
+
+        Example:
+            >>> str(find_model("inflated:resnet18").image)
+            'torchvision:resnet18'
+        """
+        return find_model(self.name) if self.library in CLIP_LIBRARIES else self
+
 
 def find_model(name: str) -> ModelName:
     """Resolve a name: a bare one is looked for in torchvision, then in timm.
@@ -42,6 +58,8 @@ def find_model(name: str) -> ModelName:
         ValueError: nothing has that name; the nearest are named.
     """
     library, colon, rest = name.partition(":")
+    if library in CLIP_LIBRARIES and colon:
+        return ModelName(library, str(find_model(rest)))
     if library == "monai" and colon:
         return ModelName("monai", checks.one_of("model monai:", rest, monai_names()))
     if colon and library not in ("torchvision", "timm"):
@@ -61,10 +79,10 @@ def find_model(name: str) -> ModelName:
 
 
 def torchvision_models() -> list[str]:
-    """The names of torchvision's classification models."""
-    import torchvision
+    """The names of torchvision's classification models, of images and of clips."""
+    from torchvision import models
 
-    return list(torchvision.models.list_models(module=torchvision.models))
+    return [name for module in (models, models.video) for name in models.list_models(module=module)]
 
 
 def import_name(name: str, *, what: str) -> Callable[..., Any]:

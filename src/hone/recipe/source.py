@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from hone.data import Preprocessing
 from hone.models import ModelName, build_model, find_model, input_preprocessing, takes_one_size
+from hone.models.clips import clip_options
 from hone.recipe.component import Component
 from hone.recipe.folder import Run, open_run
 from hone.recipe.schema import Recipe
@@ -82,7 +83,8 @@ def _origin(recipe: Recipe, name: ModelName) -> str:
         return str(recipe.source)
     if recipe.weights is not None:
         return recipe.weights
-    return f"of {name.library}" if recipe.pretrained and name.library in ("timm", "torchvision") else ""
+    library = name.image.library
+    return f"of {library}" if recipe.pretrained and library in ("timm", "torchvision") else ""
 
 
 def _source_weights(recipe: Recipe, name: ModelName, component: Component, source: Run | None) -> dict[str, Tensor]:
@@ -91,7 +93,9 @@ def _source_weights(recipe: Recipe, name: ModelName, component: Component, sourc
         return source.weights()
     if recipe.weights is not None:
         return read_weights(Path(recipe.weights))
-    return build_model(name, pretrained=True, options=component.options).state_dict()
+    # A network for clips takes the weights of the image network in it: what becomes of each is in the audit.
+    options = clip_options(component.options)[1] if name.image != name else component.options
+    return build_model(name.image, pretrained=True, options=options).state_dict()
 
 
 def _given(recipe: Recipe, outputs: int | None) -> Target:
