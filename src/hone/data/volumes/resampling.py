@@ -56,7 +56,9 @@ def resample_slabs(slabs: Iterable[Tensor], length: int, size: Sequence[int]) ->
             weight = share[done:ready, None, None].to(held)
             yield torch.lerp(held[:, low.to(held.device)], held[:, high.to(held.device)], weight)
             done = ready
-        if done < size[0] and (passed := int(below[done]) - first) > 0:
+        if done < size[0]:
+            # Where rows are skipped, the next one that is needed may not be there yet.
+            passed = min(int(below[done]) - first, held.shape[1])
             held, first = held[:, passed:], first + passed
 
 
