@@ -12,9 +12,9 @@ import numpy as np
 import torch
 
 from ...checks import invalid
-from ..decoding import bounded_size, read_image
-from .opening import VideoFacts, open_video, quarter_turns
-from .pictures import frame_files, is_picture_folder
+from ..decoding import DECODE_ERRORS, bounded_size, decode, unreadable_reason
+from .opening import VideoFacts, is_counted, open_video, quarter_turns
+from .pictures import FRAMES_PER_SECOND, frame_files, is_picture_folder
 
 #: Going back further each time that a file's index leads behind the wanted frame, microseconds.
 _STEPS_BACK = (0.0, 1e6, 4e6, 16e6)
@@ -58,35 +58,39 @@ def read_frames(
         raise invalid("frames", f"lie in [0, {facts.frames})", wanted.tolist())
     height, width = bounded_size(facts.height, facts.width, short_side or min(facts.height, facts.width))
     once, places = np.unique(wanted, return_inverse=True)
+    times = facts.start + (once + 0.5) * facts.length / facts.frames
     made = np.empty((len(once), height, width, 3), dtype=np.uint8)
-    if is_picture_folder(path):
-        files = frame_files(path)
-        for place, frame in enumerate(once.tolist()):
-            made[place] = _same_size(files[frame], read_image(files[frame], short_side).numpy(), (height, width))
-    else:
+    try:
+        if is_picture_folder(path):
+            _read(path, short_side, times, made)
+        else:
+            _decode(path, times, made)
+    except ValueError as error:
+        raise unreadable_clip(path, error) from None
+    is_in_order = len(once) == len(wanted) and bool((once == wanted).all())
+    return torch.from_numpy(made if is_in_order else made[places])
+
+
+def _read(folder: str | Path, short_side: int | None, times: np.ndarray, made: np.ndarray) -> None:
+    """Fill ``made`` with the pictures that are shown at the times, microseconds."""
+    files = frame_files(folder)
+    for place, time in enumerate(times.tolist()):
+        file = files[min(int(time * FRAMES_PER_SECOND / 1e6), len(files) - 1)]
         try:
-            _decode(path, facts, once, made)
-        except ValueError as error:
-            raise unreadable_clip(path, error) from None
-    # The usual case, every frame once and in order, is no copy.
-    return torch.from_numpy(
-        made if len(once) == len(wanted) and (places == np.arange(len(once))).all() else made[places]
-    )
+            image = decode(file, short_side).numpy()
+        except DECODE_ERRORS as error:
+            raise ValueError(f"{Path(file).name}: {unreadable_reason(error)}") from None
+        if image.shape != made.shape[1:]:
+            raise ValueError(f"{Path(file).name} is of another size than the first picture")
+        made[place] = image
 
 
-def _same_size(file: str, image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    if image.shape[:2] != size:
-        raise unreadable_clip(file, f"its size differs from the first picture's ({image.shape[1]}x{image.shape[0]})")
-    return image
-
-
-def _decode(path: str | Path, facts: VideoFacts, frames: np.ndarray, made: np.ndarray) -> None:
-    """Fill ``made`` with the frames, which rise."""
+def _decode(path: str | Path, times: np.ndarray, made: np.ndarray) -> None:
+    """Fill ``made`` with the frames that are shown at the times, which rise, microseconds."""
     with open_video(path) as (container, stream):
-        player = _Player(container, stream, facts)
-        each = facts.length / facts.frames
-        for place, frame in enumerate(frames.tolist()):
-            _convert(player.frame_at(facts.start + (frame + 0.5) * each), made[place])
+        player = _Player(container, stream)
+        for place, time in enumerate(times.tolist()):
+            _convert(player.frame_at(time), made[place])
 
 
 class _Player:
@@ -95,15 +99,12 @@ class _Player:
     Args:
         container: just opened.
         stream: its video stream.
-        facts: of the video.
     """
 
-    def __init__(self, container: Any, stream: Any, facts: VideoFacts) -> None:
-        self.container, self.stream, self.facts = container, stream, facts
+    def __init__(self, container: Any, stream: Any) -> None:
+        self.container, self.stream = container, stream
         self.unit = float(stream.time_base) * 1e6
-        # AVI stores no times, only an order of decoding: where frames are reordered, nothing but their count, from the
-        # first one on, tells when they are shown.
-        self.is_counted = container.format.name == "avi" and bool(stream.codec_context.has_b_frames)
+        self.is_counted = is_counted(container, stream)
         container.seek(0)  # Matroska reads its index at the first seek
         self.keys = [entry.timestamp * self.unit for entry in stream.index_entries if entry.is_keyframe]
         self._start()
@@ -131,14 +132,14 @@ class _Player:
                 self._start()
                 if self.shown[0] <= time:
                     return
-        self.container.seek(int(self.facts.start / self.unit), stream=self.stream)
+        self.container.seek(self.stream.start_time or 0, stream=self.stream)
         self._start()
 
     def _start(self) -> None:
         frames = self.container.decode(self.stream)
         if self.is_counted:
-            each = self.facts.length / self.facts.frames
-            self.timed = ((self.facts.start + count * each, frame) for count, frame in enumerate(frames))
+            each = 1e6 / float(self.stream.average_rate)
+            self.timed = ((count * each, frame) for count, frame in enumerate(frames))
         else:
             self.timed = ((frame.pts * self.unit, frame) for frame in frames if frame.pts is not None)
         first = next(self.timed, None)

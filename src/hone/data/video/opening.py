@@ -80,16 +80,27 @@ def look_at_video(path: str) -> VideoFacts:
         if is_cut_off(path):
             raise ValueError("it is truncated")
         times: list[int] = []
+        by_count = is_counted(container, stream)
         for packet in container.demux(stream):
             if packet.is_corrupt:
                 raise ValueError("it is truncated or damaged")
             if packet.pts is not None and packet.size and not packet.is_discard:
-                times.append(packet.pts)
+                times.append(len(times) if by_count else packet.pts)
         container.seek(0)
         first = next(container.decode(stream), None)
         if first is None or not times:
             raise ValueError("it holds no frame")
-        return _facts(times, stream, *upright_size(first, stream))
+        unit = 1 / stream.average_rate if by_count else stream.time_base
+        rate = float(stream.guessed_rate or 25)
+        return VideoFacts(*upright_size(first, stream), *_times(times, float(unit) * 1e6, 1e6 / rate))
+
+
+def is_counted(container: Any, stream: Any) -> bool:
+    """Whether nothing but their count, from the first frame on, tells when frames are shown.
+
+    AVI stores no times, only an order of decoding, which is another one where frames are reordered.
+    """
+    return container.format.name == "avi" and bool(stream.codec_context.has_b_frames)
 
 
 def upright_size(frame: Any, stream: Any) -> tuple[int, int]:
@@ -105,12 +116,14 @@ def quarter_turns(frame: Any) -> int:
     return turns
 
 
-def _facts(times: list[int], stream: Any, width: int, height: int) -> VideoFacts:
+def _times(times: list[int], unit: float, usual: float) -> tuple[int, int, int]:
+    """Frames, start and length (microseconds) of frames that begin at ``times``, each of ``unit`` microseconds.
+
+    The last frame is shown as long as the others are on average, and a single one as long as is usual.
+    """
     first, last, frames = min(times), max(times), len(times)
-    unit = float(stream.time_base) * 1e6
-    # The last frame is shown as long as the others are on average; a file of one frame has only its nominal rate.
-    each = (last - first) * unit / (frames - 1) if frames > 1 else 1e6 / float(stream.guessed_rate or 25)
-    return VideoFacts(width, height, frames, round(first * unit), max(1, round(each * frames)))
+    each = (last - first) * unit / (frames - 1) if frames > 1 else usual
+    return frames, round(first * unit), max(1, round(each * frames))
 
 
 def _video_stream(container: Any) -> Any:
