@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -45,6 +45,8 @@ class Recipe:
         schedule: any of torch's, or your_module:your_schedule (default: warm-up, then cosine to 0)
         warmup: updates of linear warm-up; below 1 a share of the run
         precision: auto, fp32, tf32, bf16 or fp16
+        compile: run the network through torch.compile (default: as hone plan measured, else no)
+        checkpointing: recompute activations, block by block, for less memory (default: as hone plan measured, else no)
         keep_fp32: modules that stay in float32 (a name or glob; may be given again): what hone doctor advises
         optimizer: any of torch.optim but LBFGS, SparseAdam and Muon
         lr: base learning rate
@@ -52,7 +54,8 @@ class Recipe:
         layer_decay: factor on the rate of each layer below the output layer (1)
         head_multiplier: factor on the rate of the output layer
         max_norm: clip the norm of all gradients to this; 0 for none
-        batch_size: samples a micro-batch, over all processes (32 photos)
+        batch_size: samples a micro-batch, over all processes (32 photos); auto is the default and fit_batch
+        fit_batch: find the largest micro-batch that fits the device, and accumulate as many as hold batch_size samples
         accumulate: micro-batches an update
         epochs: length of the run in passes over the data
         updates: length of the run in optimizer updates, instead of epochs
@@ -64,13 +67,20 @@ class Recipe:
         patch_size: voxels of a patch of a volume, such as 96x96x64 (default: about the median volume, as far as the
             device goes)
         spacing: mm between the voxels of a volume, such as 1x1x2.5, or own to leave each as it is (default: the median)
+        frames: frames of a clip (default: 16, or 8 of a network for images)
+        sampling: which frames: uniform (spread over the video), random (the same, each at random in its part: the
+            default) or dense (one after another)
+        rate: frames a second of dense clips (default: the video's own)
+        short: what a dense clip does that is longer than its video: loop or hold the last frame
+        clips: clips a video in evaluation, their outputs averaged (1)
+        crops: squares of each frame in evaluation: 1 or 3
         augment: none, light (random resized crop, flip: the default for photos), or strong (also RandAugment, mixup,
             CutMix)
         sampler: shuffle, or balanced to draw each class equally often
         seed: of everything random
         device: auto, cpu, cuda, cuda:1, mps
         workers: processes that prepare batches
-        layout: memory layout of images: auto, channels_last, contiguous
+        layout: memory layout of inputs and weights: auto, channels_last, contiguous
         cache: bytes of decoded images to keep, such as 2GB; 0 for none
         checkpoint_minutes: write a checkpoint at least this often, and after every evaluation
         out: run folder (default: runs/NAME_OF_DATA)
@@ -94,6 +104,8 @@ class Recipe:
     schedule: Component = Component()
     warmup: float | None = None
     precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto"
+    compile: bool | None = None
+    checkpointing: bool | None = None
     keep_fp32: tuple[str, ...] = ()
     optimizer: Component = Component("AdamW")
     lr: float | None = None
@@ -101,7 +113,8 @@ class Recipe:
     layer_decay: float | None = None
     head_multiplier: float | None = None
     max_norm: float = 1.0
-    batch_size: int | None = None
+    batch_size: int | None = field(default=None, metadata={"or": "auto"})
+    fit_batch: bool = False
     accumulate: int = 1
     epochs: int | None = None
     updates: int | None = None
@@ -112,6 +125,12 @@ class Recipe:
     ignore_index: int | None = None
     patch_size: str | None = None
     spacing: str | None = None
+    frames: int | None = None
+    sampling: Literal["random", "uniform", "dense"] | None = None
+    rate: float | None = None
+    short: Literal["loop", "hold"] | None = None
+    clips: int | None = None
+    crops: int | None = None
     augment: Literal["none", "light", "strong"] | None = None
     sampler: Literal["shuffle", "balanced"] = "shuffle"
     seed: int = 0
@@ -128,14 +147,18 @@ class Recipe:
         for name in ("keep_fp32", "lora_layers"):
             object.__setattr__(self, name, _patterns(name, getattr(self, name)))
         checks.number("val_fraction", self.val_fraction, at_least=0, below=1)
+        if str(self.batch_size) == "auto":
+            object.__setattr__(self, "batch_size", None)
+            object.__setattr__(self, "fit_batch", True)
         checks.integer("accumulate", self.accumulate, at_least=1)
-        for name in ("lora", "batch_size", "epochs", "updates", "eval_every", "patience", "image_size"):
+        counts = ("lora", "batch_size", "epochs", "updates", "eval_every", "patience", "image_size", "frames", "clips")
+        for name in counts:
             if getattr(self, name) is not None:
                 checks.integer(name, getattr(self, name), at_least=1)
         for name in ("warmup", "weight_decay"):
             if getattr(self, name) is not None:
                 checks.number(name, getattr(self, name), at_least=0)
-        for name in ("lr", "head_multiplier"):
+        for name in ("lr", "head_multiplier", "rate"):
             if getattr(self, name) is not None:
                 checks.number(name, getattr(self, name), above=0)
         if self.layer_decay is not None:
