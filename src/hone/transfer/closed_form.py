@@ -1,0 +1,211 @@
+r"""Linear layers fitted to fixed features: convex problems, solved to their minimum, the penalty by cross-validation.
+
+With standardised features :math:`z = (x - \mu) / \sigma` the fits are in :math:`V, c`, and the layer for :math:`x` is
+:math:`W = V / \sigma`, :math:`b = c - W \mu`. All is float64. Where there are fewer samples than features the problem
+is solved in the samples' own subspace (:math:`z = L Q` with orthogonal rows :math:`Q`): the penalty does not see the
+rotation, and the minimum is the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+#: The inverse penalties that cross-validation chooses from, the strongest first: each fit starts where the last ended.
+INVERSE_PENALTIES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 1.0)
+USUAL_INVERSE_PENALTY = 1e-2
+#: Ridge penalties, in shares of the number of samples.
+RIDGE_PENALTIES = (1e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0, 100.0)
+FOLDS = 5
+#: Above so many numbers in the features the penalty is not searched for: one fit takes long enough.
+SEARCHED_BELOW = 16_000_000
+_ITERATIONS = 200
+
+
+def logistic(features: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    r"""L2 logistic regression: softmax over classes, or one sigmoid a label (one-vs-rest).
+
+    .. math:: \min_{V, c} \; C \sum_i \ell(V z_i + c, t_i) + \tfrac12 \lVert V \rVert^2
+
+    Args:
+        features: (N, F).
+        target: (N,) int64 classes from 0, each with a sample; or (N, L) of 0 and 1, a column a label.
+
+    Returns:
+        Weight (C, F) and bias (C,), float32.
+
+    Example:
+        >>> x = torch.tensor([[0.0], [0.2], [0.8], [1.0]])
+        >>> weight, bias = logistic(x, torch.tensor([[0.0], [0.0], [1.0], [1.0]]))
+        >>> ((x @ weight.T + bias) > 0).flatten().tolist()
+        [False, False, True, True]
+
+    Reference:
+        Liu and Nocedal, "On the limited memory BFGS method", Mathematical Programming 1989.
+    """
+    fit = _Logistic.of(features, target)
+    inverse = fit.searched() if features.numel() < SEARCHED_BELOW else USUAL_INVERSE_PENALTY
+    return fit.layer(fit.solve(inverse, fit.start(), slice(None)))
+
+
+def ridge(features: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    r"""Ridge regression, the penalty by leaving one out.
+
+    .. math:: \min_{V, c} \; \sum_i \lVert V z_i + c - y_i \rVert^2 + \lambda \lVert V \rVert^2
+
+    With :math:`z = U S Q`, the error at a sample that was left out is :math:`(y_i - \hat y_i) / (1 - h_i)` with
+    :math:`h_i = 1/N + \sum_j U_{ij}^2 s_j^2 / (s_j^2 + \lambda)`: no fit is repeated.
+
+    Args:
+        features: (N, F), N at least 2.
+        target: (N,) or (N, D) float.
+
+    Returns:
+        Weight (D, F) and bias (D,), float32.
+
+    Example:
+        >>> x = torch.arange(8.0)[:, None]
+        >>> weight, bias = ridge(x, 3 * x + 1)
+        >>> abs(float(weight) - 3) < 0.01
+        True
+
+    Reference:
+        Golub, Heath and Wahba, "Generalized Cross-Validation as a Method for Choosing a Good Ridge Parameter",
+        Technometrics 1979.
+    """
+    x, y = Standardized.of(features), target.double().reshape(len(target), -1)
+    mean = y.mean(0)
+    u, s, q = torch.linalg.svd(x.values, full_matrices=False)
+    image = u.T @ (y - mean)
+    best: tuple[float, Tensor] | None = None
+    for share in RIDGE_PENALTIES:
+        kept = s.square() / (s.square() + share * len(y))
+        left_out = 1 - 1 / len(y) - u.square() @ kept
+        error = float(((y - mean - u @ (kept[:, None] * image)) / left_out.clamp(min=1e-9)[:, None]).square().mean())
+        if best is None or error < best[0]:
+            best = error, (q.T @ ((s / (s.square() + share * len(y)))[:, None] * image)).T
+    return x.layer(best[1] if best else image.T, mean)
+
+
+@dataclass(frozen=True)
+class Standardized:
+    """Features with mean 0 and spread 1; a feature that does not vary stays 0.
+
+    Attributes:
+        values: (N, F) float64.
+        mean: (F,).
+        scale: (F,).
+    """
+
+    values: Tensor
+    mean: Tensor
+    scale: Tensor
+
+    @staticmethod
+    def of(features: Tensor) -> Standardized:
+        """Standardise (N, F)."""
+        x = features.double()
+        mean, scale = x.mean(0), x.std(0, correction=0)
+        scale = torch.where(scale > 1e-6 * scale.max(), scale, 1.0)
+        return Standardized((x - mean) / scale, mean, scale)
+
+    def layer(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        """The float32 layer for the features as they were."""
+        plain = weight / self.scale
+        return plain.float(), (bias - plain @ self.mean).float()
+
+
+@dataclass(frozen=True)
+class _Logistic:
+    """One problem: what it is fitted to, and in which coordinates.
+
+    Attributes:
+        x: (N, R) float64, the standardised features or their coordinates in the samples' subspace.
+        truth: (N, C) of 0 and 1.
+        softmax: whether the classes exclude each other.
+        basis: (R, F), the directions of the coordinates; None where they are the features.
+        standardized: the features.
+    """
+
+    x: Tensor
+    truth: Tensor
+    softmax: bool
+    basis: Tensor | None
+    standardized: Standardized
+
+    @staticmethod
+    def of(features: Tensor, target: Tensor) -> _Logistic:
+        standardized = Standardized.of(features)
+        softmax = target.ndim == 1
+        truth = F.one_hot(target).double() if softmax else target.double()
+        x, basis = standardized.values, None
+        if x.shape[0] < x.shape[1]:
+            q, r = torch.linalg.qr(x.T)
+            x, basis = r.T.contiguous(), q.T
+        return _Logistic(x, truth, softmax, basis, standardized)
+
+    def start(self) -> Tensor:
+        """(C, R + 1) zeros, the bias last."""
+        return torch.zeros(self.truth.shape[1], self.x.shape[1] + 1, dtype=torch.float64)
+
+    def solve(self, inverse: float, start: Tensor, rows: slice | Tensor) -> Tensor:
+        """The minimum over some samples, searched for from a start."""
+        x, truth = self.x[rows], self.truth[rows]
+        theta = start.clone().requires_grad_()
+        scale = 1 / (inverse * len(x))  # the objective a sample: of size 1, whatever the penalty
+        solver = torch.optim.LBFGS(
+            [theta], max_iter=_ITERATIONS, tolerance_grad=1e-6, tolerance_change=1e-10, line_search_fn="strong_wolfe"
+        )
+
+        def objective() -> Tensor:
+            value = theta.detach()
+            weight, logits = value[:, :-1], x @ value[:, :-1].T + value[:, -1]
+            error = ((logits.softmax(1) if self.softmax else logits.sigmoid()) - truth) / len(x)
+            theta.grad = torch.cat([error.T @ x + scale * weight, error.sum(0)[:, None]], 1)
+            return self.loss(logits, truth) + scale / 2 * weight.square().sum()
+
+        solver.step(objective)  # type: ignore[no-untyped-call]
+        return theta.detach()
+
+    def loss(self, logits: Tensor, truth: Tensor) -> Tensor:
+        """The mean over samples of the negative log-likelihood."""
+        if self.softmax:
+            return -(logits.log_softmax(1) * truth).sum(1).mean()
+        return F.binary_cross_entropy_with_logits(logits, truth, reduction="sum") / len(truth)
+
+    def searched(self) -> float:
+        """The inverse penalty whose layers, each fitted without a fold, say most of that fold."""
+        folds = self.folds()
+        if not folds:
+            return USUAL_INVERSE_PENALTY
+        losses = torch.zeros(len(INVERSE_PENALTIES), dtype=torch.float64)
+        for held in folds:
+            fitted = self.start()
+            for place, inverse in enumerate(INVERSE_PENALTIES):
+                fitted = self.solve(inverse, fitted, ~held)
+                logits = self.x[held] @ fitted[:, :-1].T + fitted[:, -1]
+                losses[place] += self.loss(logits, self.truth[held]) * held.sum()
+        return INVERSE_PENALTIES[int(losses.argmin())]
+
+    def folds(self) -> Sequence[Tensor]:
+        """Masks of the folds, each class spread evenly over them; none where a class is too small for that."""
+        count = len(self.x)
+        kinds = self.truth.argmax(1) if self.softmax else torch.zeros(count, dtype=torch.int64)
+        fewest = int(torch.bincount(kinds).min()) if self.softmax else count
+        if fewest < FOLDS:
+            return []
+        order = torch.randperm(count, generator=torch.Generator().manual_seed(0))
+        places = torch.empty(count, dtype=torch.int64)
+        for kind in range(int(kinds.max()) + 1):
+            members = order[kinds[order] == kind]
+            places[members] = torch.arange(len(members)) % FOLDS
+        return [places == fold for fold in range(FOLDS)]
+
+    def layer(self, fitted: Tensor) -> tuple[Tensor, Tensor]:
+        """Weight and bias for the features as they were."""
+        weight = fitted[:, :-1] if self.basis is None else fitted[:, :-1] @ self.basis
+        return self.standardized.layer(weight, fitted[:, -1])
