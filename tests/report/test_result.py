@@ -13,6 +13,7 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from hone.report import (
     Best,
+    Case,
     ClassScore,
     Mistake,
     Predictions,
@@ -31,9 +32,14 @@ def test_a_full_result_survives_the_round_trip(run: Path) -> None:
     empty = Result(result.task, result.metric)
     unset = {f.name for f in dataclasses.fields(Result) if getattr(result, f.name) == getattr(empty, f.name)}
     # The made result sets every field but these, so that none is forgotten on the way.
-    assert unset == {"task", "metric", "higher_is_better", "measured_on", "predictions", "interrupted"}
+    assert unset == {"task", "metric", "higher_is_better", "measured_on", "predictions", "cases", "interrupted"}
     full = dataclasses.replace(
-        result, predictions=Predictions([1.0], [2.0]), interrupted=True, higher_is_better=False, measured_on="test"
+        result,
+        predictions=Predictions([1.0], [2.0]),
+        cases=[Case("a.nii.gz", "worst", 0.25, {"liver": 0.25}, "cases/worst.png")],
+        interrupted=True,
+        higher_is_better=False,
+        measured_on="test",
     )
     assert Result.from_json(full.to_json()) == full
 

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from hone.data import Examples
 from hone.recipe.build import Job
+from hone.recipe.closer_look import CloserLook
 from hone.recipe.folder import Run
 from hone.recipe.notes import layers, notes
 from hone.recipe.state import RunState
@@ -34,7 +35,7 @@ def conclude(job: Job, run: Run, state: RunState, outputs: Outputs | None, *, in
         examples, outputs, measured_on = job.splits.test, None, "test"
     if outputs is None and len(examples) and not interrupted and state.best.update is not None:
         outputs = _of_best(job, run, examples)
-    result = _result(job, state, examples, outputs, blocks, interrupted, measured_on)
+    result = _result(job, run, state, examples, outputs, blocks, interrupted, measured_on)
     if job.world.is_first:
         result.write(run.path / "result.json")
         write_report(run.path)
@@ -50,6 +51,7 @@ def _of_best(job: Job, run: Run, examples: Examples) -> Outputs:
 
 def _result(
     job: Job,
+    run: Run,
     state: RunState,
     examples: Examples,
     outputs: Outputs | None,
@@ -61,13 +63,15 @@ def _result(
     best = state.best
     trained, frozen = blocks
     samples = {name: len(part) for name, part in vars(job.splits).items() if isinstance(part, Examples) and len(part)}
+    look = CloserLook(job, run, examples) if not interrupted else None
+    found = job.kind.details(outputs, examples, look) if outputs is not None and job.world.is_first else {}
     spent = max(state.seconds - state.evaluating, 1e-9)
     return Result(
         task=job.splits.task,
         metric=metric,
         higher_is_better=is_better(metric, 1.0, 0.0),
         best=Best(best.update, best.value) if best.update is not None and best.value is not None else None,
-        final=measure(job.splits.task, outputs) if outputs is not None else {},
+        final=measure(job.splits.task, outputs) | found.pop("final", {}) if outputs is not None else {},
         epochs=state.loop.attempt / job.train.updates_per_epoch,
         updates=state.loop.update,
         attempts=state.loop.attempt,
@@ -87,7 +91,7 @@ def _result(
         interrupted=interrupted,
         measured_on=measured_on,
         notes=[f"{subject}: {text}" for subject, text in notes(job)],
-        **(job.kind.details(outputs, examples) if outputs is not None else {}),
+        **found,
     )
 
 

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from hone import checks
 from hone.data import Examples, Preprocessing, Splits, batches_from, eval_batches_from
 from hone.data.examples import PHOTO_TASKS, Task
+from hone.recipe.closer_look import CloserLook
 from hone.recipe.folder import Loaded, Run
 from hone.recipe.kinds import photos
 from hone.recipe.kinds.kind import TrainingBatches
@@ -130,7 +131,7 @@ class OwnData:
         """The plain call."""
         return Inference()
 
-    def details(self, outputs: Outputs, examples: Examples) -> dict[str, Any]:
+    def details(self, outputs: Outputs, examples: Examples, look: CloserLook | None) -> dict[str, Any]:
         """As for photos."""
         return photos.details(outputs, examples)
 

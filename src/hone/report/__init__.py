@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from .facts import class_scores, confusion_counts, machine_facts, most_wrong, sample_predictions, score
     from .folder import RunFolder, read_run
     from .rates import draw_rates, terminal_rates
-    from .result import Best, ClassScore, Layer, Machine, Mistake, Predictions, Result
+    from .result import Best, Case, ClassScore, Layer, Machine, Mistake, Predictions, Result
     from .run_report import write_report
 
 #: Public name -> the file that defines it; resolved on first use, so that a command which draws nothing loads nothing.
 _HOME = {
     "Arm": "demo_result",
     "Best": "result",
+    "Case": "result",
     "ClassScore": "result",
     "DemoResult": "demo_result",
     "Layer": "result",
@@ -50,6 +51,7 @@ _HOME = {
 __all__ = [
     "Arm",
     "Best",
+    "Case",
     "ClassScore",
     "DemoResult",
     "Layer",

@@ -25,11 +25,14 @@ def class_table(scores: Sequence[ClassScore], task: str) -> Markup:
     order = sorted(scores, key=lambda row: row.f1 if row.f1 == row.f1 else 2.0) if len(scores) > MANY else scores
     noun = "label" if task == "multilabel" else "class"
     unit = {"segment": "pixels", "segment-volume": "voxels"}.get(task, "samples")
+    surfaces = any(row.surface is not None for row in scores)
     rows: list[list[Content]] = [
-        [row.name, score_text(row.precision), score_text(row.recall), _metered(row.f1), f"{row.support:,}"]
+        [row.name, score_text(row.precision), score_text(row.recall), _metered(row.f1)]
+        + ["" if row.surface is None else score_text(row.surface)] * surfaces
+        + [f"{row.support:,}"]
         for row in order
     ]
-    head = [noun, "precision", "recall", "Dice" if task.startswith("segment") else "F1", unit]
+    head = [noun, "precision", "recall", "Dice" if task.startswith("segment") else "F1", *["surface"] * surfaces, unit]
     caption = f"Every {noun}" + (", the weakest first" if order is not scores else "")
     return table(head, rows, caption=caption)
 

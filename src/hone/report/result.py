@@ -43,7 +43,8 @@ class ClassScore:
     """How one class (or one label) fared.
 
     ``precision`` is TP / (TP + FP), ``recall`` TP / (TP + FN), ``f1`` their harmonic mean, each NaN where it divides by
-    zero; ``support`` counts the samples that truly have the class.
+    zero; ``support`` counts the samples (of a segmentation, pixels or voxels) that truly have the class. ``surface`` is
+    its normalised surface distance, where that was measured.
     """
 
     name: str
@@ -51,6 +52,7 @@ class ClassScore:
     recall: float
     f1: float
     support: int
+    surface: float | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,21 @@ class Mistake:
     truth: str
     predicted: str
     confidence: float
+
+
+@dataclass(frozen=True)
+class Case:
+    """A sample of a segmentation that is shown.
+
+    ``rank`` says why ("best", "worst 2"); ``value`` is its score, ``scores`` that of each class that it shows;
+    ``picture`` is the path of its picture in the run folder.
+    """
+
+    path: str
+    rank: str
+    value: float
+    scores: dict[str, float]
+    picture: str
 
 
 @dataclass(frozen=True)
@@ -116,6 +133,7 @@ class Result:
         confusion: counts[truth][predicted] over ``measured_on``, in the order of ``classes.json``.
         per_class: one row a class or label.
         predictions: a regression's pairs, at most ``MAX_PREDICTIONS`` (see `sample_predictions`).
+        cases: the best and the worst segmented samples, with pictures.
         mistakes: the most confidently wrong samples, at most ``MAX_MISTAKES`` (see `most_wrong`).
         trained: blocks that trained at the end, in the model's order.
         frozen: blocks that did not.
@@ -154,6 +172,7 @@ class Result:
     confusion: list[list[int]] | None = None
     per_class: list[ClassScore] | None = None
     predictions: Predictions | None = None
+    cases: list[Case] = field(default_factory=list)
     mistakes: list[Mistake] = field(default_factory=list)
     trained: list[Layer] = field(default_factory=list)
     frozen: list[Layer] = field(default_factory=list)
@@ -245,6 +264,7 @@ _RECORDS: dict[str, tuple[type[Any], Sequence[str]]] = {
 }
 _LISTS: dict[str, tuple[type[Any], Sequence[str]]] = {
     "per_class": (ClassScore, ("precision", "recall", "f1")),
+    "cases": (Case, ("value",)),
     "mistakes": (Mistake, ("confidence",)),
     "trained": (Layer, ()),
     "frozen": (Layer, ()),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+from .cases import case_gallery
 from .curves import evaluation_table, run_charts
 from .folder import RunFolder, read_run
 from .layers import source_weights, training_share
@@ -16,6 +17,14 @@ from .wording import count, duration, plural, score_text, short
 
 #: A recipe of at most so many lines is shown at once, a longer one is folded.
 _SHORT_RECIPE = 40
+#: What ``hone predict`` is given, by task.
+_USE = {
+    "classify": "photo.jpg --csv predictions.csv",
+    "segment": "photos/ --out masks/",
+    "segment-volume": "volumes/ --out labels/",
+    "classify-volume": "volumes/ --csv predictions.csv",
+    "classify-video": "clips/ --csv predictions.csv",
+}
 _VERB = {
     "classify": "classifies",
     "multilabel": "labels",
@@ -192,6 +201,12 @@ def _quality(run: RunFolder, result: Result) -> list[Markup | None]:
             element("div", parts, class_="grid loose") if parts else None,
             name="quality",
         ),
+        section(
+            "The worst cases and the best",
+            "The truth above, the prediction below.",
+            case_gallery(result.cases, run.classes[1:], run.path),
+            name="cases",
+        ),
         section("Where it errs", mistakes_intro(result), mistake_gallery(result.mistakes, roots), name="mistakes"),
     ]
 
@@ -245,9 +260,10 @@ def _resume(run: RunFolder) -> str:
 def _next_steps(run: RunFolder) -> Markup | None:
     folder = shlex.quote(str(run.path))
     data = shlex.quote(run.result.data) if run.result and run.result.data else "DATA"
+    used = _USE.get(run.result.task if run.result else "", _USE["classify"])
     steps = {
         "Measure it on other data": f"hone evaluate {folder} {data}",
-        "Use it on photos": f"hone predict {folder} photo.jpg --csv predictions.csv",
+        "Use it on new data": f"hone predict {folder} {used}",
         "Use it from Python": f"import hone\nloaded = hone.load({str(run.path)!r})",
         "Start another task from it": f"hone fit OTHER_DATA --from {folder}",
         "Go on where it stopped": None if run.finished else _resume(run),

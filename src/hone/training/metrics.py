@@ -21,6 +21,7 @@ METRICS = {
     "segment": ("dice", "mean_dice", "iou"),
     "segment-volume": ("mean_dice", "dice", "iou"),
 }
+METRICS |= dict.fromkeys(("classify-volume", "classify-video"), METRICS["classify"])
 _LOWER_IS_BETTER = {"loss", "mae", "rmse"}
 
 
@@ -55,7 +56,7 @@ def measure(task: str, outputs: Outputs) -> dict[str, float]:
     """All metrics of a task.
 
     Args:
-        task: ``classify`` (logits (N, C), targets int64 (N,)), ``multilabel`` (targets (N, C) of 0 and 1; a label
+        task: ``classify`` and its likes (logits (N, C), targets int64 (N,)), ``multilabel`` (targets (N, C) of 0 and 1; a label
             counts as predicted above probability 0.5), ``regress`` (logits and targets (N, D)), ``segment`` or
             ``segment-volume`` (in place of the logits the (N, classes, 3) counts of ``overlap_metrics``).
         outputs: of a whole data set.
@@ -65,7 +66,7 @@ def measure(task: str, outputs: Outputs) -> dict[str, float]:
         that the data shows, F1 over those that it shows or the model names; R2 over the columns that vary.
     """
     found = {"loss": outputs.loss}
-    if task == "classify":
+    if task.startswith("classify"):
         return found | _of_classes(outputs.logits, outputs.targets)
     if task == "multilabel":
         return found | _of_labels(outputs.logits.sigmoid(), outputs.targets.long())

@@ -17,6 +17,7 @@ from hone.data import Examples, Splits
 from hone.training import Inference, Outputs, World
 
 if TYPE_CHECKING:
+    from hone.recipe.closer_look import CloserLook
     from hone.recipe.folder import Loaded, Run
     from hone.recipe.prediction import Asked, Prediction
     from hone.recipe.schema import Recipe
@@ -85,8 +86,14 @@ class Kind(Protocol):
     def inference(self, recipe: Recipe, preprocessing: Any, classes: Sequence[str]) -> Inference:
         """How outputs come about in an evaluation, and what is kept of them."""
 
-    def details(self, outputs: Outputs, examples: Examples) -> dict[str, Any]:
-        """What the result says about single classes and samples: fields of :class:`hone.report.Result`."""
+    def details(self, outputs: Outputs, examples: Examples, look: CloserLook | None) -> dict[str, Any]:
+        """What the result says about single classes and samples: fields of :class:`hone.report.Result`.
+
+        Args:
+            outputs: of the best weights.
+            examples: that they are of.
+            look: shows single examples again; None where the run was interrupted and has no time for it.
+        """
 
     def network(self, run: Run, state: dict[str, Tensor]) -> nn.Module:
         """The run's network without its weights, built from the run folder, with an output layer as saved.

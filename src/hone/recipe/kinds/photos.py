@@ -15,6 +15,7 @@ from hone.data.find import find_photos
 from hone.models import build_model, find_model
 from hone.precision import Precision
 from hone.recipe.choices import image_size
+from hone.recipe.closer_look import CloserLook
 from hone.recipe.component import Component
 from hone.recipe.folder import Loaded, Run
 from hone.recipe.kinds.kind import TrainingBatches
@@ -144,7 +145,7 @@ def inference(recipe: Recipe, preprocessing: Any, classes: Sequence[str]) -> Inf
     return Inference()
 
 
-def details(outputs: Outputs, examples: Examples) -> dict[str, Any]:
+def details(outputs: Outputs, examples: Examples, look: CloserLook | None = None) -> dict[str, Any]:
     """Confusion and mistakes, scores of labels, or pairs of numbers."""
     if examples.task == "multilabel":
         return {"per_class": _of_labels(outputs.logits > 0, outputs.targets > 0, examples.classes)}

@@ -16,10 +16,12 @@ from hone import losses
 from hone.data import Examples, Splits
 from hone.data.volumes import VolumeBatches, VolumeExamples, VolumePreprocessing, WholeVolumes, read_volumes
 from hone.data.volumes.preprocessing import normalizations
+from hone.recipe.closer_look import CloserLook
 from hone.recipe.component import Component
 from hone.recipe.kinds.kind import TrainingBatches
 from hone.recipe.kinds.photos import class_details, network
 from hone.recipe.kinds.photos import class_weights as class_weights_of
+from hone.recipe.kinds.volume_details import volume_details
 from hone.recipe.kinds.volume_plan import multiples_of, plan, read_numbers, read_sides
 from hone.recipe.kinds.volume_prediction import columns, predict
 from hone.recipe.resolve import resolve_loss
@@ -192,17 +194,8 @@ def window_for(shape: Sequence[int], patch_size: Sequence[int], multiple: Sequen
     return tuple(patch_size)
 
 
-def details(outputs: Outputs, examples: Examples) -> dict[str, Any]:
-    """Scores of each class."""
+def details(outputs: Outputs, examples: Examples, look: CloserLook | None = None) -> dict[str, Any]:
+    """Scores of each class, the best and worst cases with pictures, and how far surfaces lie from one another."""
     if examples.task == "classify-volume":
         return class_details(outputs, examples)
-    from hone.report import score
-
-    pooled = outputs.logits.sum(0).long().tolist()
-    names = examples.classes[1:]
-    return {
-        "per_class": [
-            score(name, hits=hits, claimed=claimed, support=support)
-            for name, (hits, claimed, support) in zip(names, pooled, strict=True)
-        ]
-    }
+    return volume_details(outputs, cast(VolumeExamples, examples), look)

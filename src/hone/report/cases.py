@@ -1,0 +1,54 @@
+"""The best and worst cases of a segmentation, truth and prediction side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from .markup import Markup, element, joined
+from .overlays import legend_colors
+from .result import Case
+from .thumbnails import data_uri
+from .wording import score_text
+
+#: Up to so many cases are shown at either end.
+SHOWN = 3
+
+
+def case_gallery(cases: Sequence[Case], classes: Sequence[str], folder: Path, score: str = "Dice") -> Markup | None:
+    """A figure a case: its picture, its file, and the score of each class.
+
+    Args:
+        cases: in the order to show them.
+        classes: the names of those that are drawn, in the order of their colours.
+        folder: of the run, in which the pictures lie.
+        score: what ``Case.value`` and ``Case.scores`` are.
+    """
+    if not cases:
+        return None
+    key = [
+        element("li", element("i", style=f"background:{color}"), name)
+        for name, color in zip(classes, legend_colors(len(classes)), strict=True)
+    ]
+    figures = [_figure(case, folder, score) for case in cases]
+    return joined(element("ul", key, class_="key"), element("div", figures, class_="cases"))
+
+
+def _figure(case: Case, folder: Path, score: str) -> Markup:
+    name = Path(case.path).name
+    try:
+        uri = data_uri((folder / case.picture).read_bytes(), "image/png")
+    except OSError:
+        uri = None
+    picture = (
+        element("img", src=uri, alt=f"{name}: truth above, prediction below")
+        if uri
+        else element("div", "this picture is not here any more", class_="gone")
+    )
+    each = ", ".join(f"{label} {score_text(value)}" for label, value in case.scores.items())
+    return element(
+        "figure",
+        picture,
+        element("figcaption", element("b", f"{case.rank}: {score_text(case.value)} {score}"), element("br"), each),
+        element("p", "/".join(Path(case.path).parts[-2:]), class_="path", title=case.path),
+    )
