@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,8 @@ class DecodedCache:
         interpolation: by which they are reduced.
         budget: bytes; at most half of the free disk is taken.
         folder: where the file lies; None: "decoded" in the cache folder.
+        planes: bytes a pixel: 3, and those of a mask beside them.
+        origin: what else the pixels depend on: the states of the masks' files, how they are read.
 
     Example:
         >>> import tempfile
@@ -71,14 +74,17 @@ class DecodedCache:
         interpolation: str,
         budget: int,
         folder: Path | None = None,
+        planes: int = 3,
+        origin: Sequence[str] = (),
     ) -> None:
         folder = folder or cache_folder() / "decoded"
         name = name_of_contents(
-            paths, stats, _VERSION, PIL.__version__, str(torch.__version__), str(short_side), interpolation
+            paths, stats, _VERSION, PIL.__version__, str(torch.__version__), str(short_side), interpolation, *origin
         )
+        self.planes = planes
         self.slots = SlotFile(folder / f"{name}.bin")
         self.shapes = [bounded_size(height, width, short_side) for width, height in stats[:, 2:].tolist()]
-        lengths = np.array([CHECKSUM_BYTES + height * width * 3 for height, width in self.shapes], dtype=np.int64)
+        lengths = np.array([CHECKSUM_BYTES + height * width * planes for height, width in self.shapes], dtype=np.int64)
         layout = np.random.Generator(np.random.Philox(derive("cache", len(paths)))).permutation(len(paths))
         ends = np.empty_like(lengths)
         ends[layout] = np.cumsum(lengths[layout])
@@ -88,15 +94,15 @@ class DecodedCache:
         self._trusted = np.zeros(len(paths), dtype=bool)
 
     def get(self, row: int) -> torch.Tensor | None:
-        """The (H, W, 3) uint8 image of a row, or None where it is not there."""
+        """The (H, W, planes) uint8 image of a row, or None where it is not there."""
         if not self.kept[row]:
             return None
         height, width = self.shapes[row]
-        pixels = self.slots.read(int(self.starts[row]), height * width * 3, check=not self._trusted[row])
+        pixels = self.slots.read(int(self.starts[row]), height * width * self.planes, check=not self._trusted[row])
         if pixels is None:
             return None
         self._trusted[row] = True
-        return pixels.view(height, width, 3)
+        return pixels.view(height, width, self.planes)
 
     def put(self, row: int, image: torch.Tensor) -> None:
         """Keep the image of a row, if it lies within the budget and is as large as its header said."""

@@ -27,7 +27,9 @@ def unreadable(path: str | Path, reason: object) -> ValueError:
     )
 
 
-def read_image(path: str | Path, short_side: int | None = None, interpolation: str = "bilinear") -> torch.Tensor:
+def read_image(
+    path: str | Path, short_side: int | None = None, interpolation: str = "bilinear", peak: int = 65535
+) -> torch.Tensor:
     """Decode an image file to RGB.
 
     EXIF orientation is applied. Alpha and transparent palettes are composited on white. 16-bit grey is divided by 257
@@ -40,6 +42,7 @@ def read_image(path: str | Path, short_side: int | None = None, interpolation: s
         short_side: an image whose shorter side is longer is reduced to it, antialiased; a JPEG is decoded at a fraction
             of its size where that is enough. None keeps the size. Nothing is enlarged.
         interpolation: "bilinear", "bicubic" or "nearest".
+        peak: what becomes white in grey of more than 8 bits: 4095 where 16 bits hold 12.
 
     Returns:
         (height, width, 3) uint8, contiguous.
@@ -55,12 +58,14 @@ def read_image(path: str | Path, short_side: int | None = None, interpolation: s
         torch.Size([10, 20, 3])
     """
     try:
-        return decode(path, short_side, interpolation)
+        return decode(path, short_side, interpolation, peak)
     except DECODE_ERRORS as error:
         raise unreadable(path, unreadable_reason(error)) from None
 
 
-def decode(path: str | Path, short_side: int | None = None, interpolation: str = "bilinear") -> torch.Tensor:
+def decode(
+    path: str | Path, short_side: int | None = None, interpolation: str = "bilinear", peak: int = 65535
+) -> torch.Tensor:
     """``read_image`` with Pillow's own errors (``DECODE_ERRORS``)."""
     with Image.open(path) as image:
         width, height = image.size
@@ -69,7 +74,7 @@ def decode(path: str | Path, short_side: int | None = None, interpolation: str =
             # reduce hides the difference. Turned or not, its short side is the same.
             image.draft(None, (2 * short_side, 2 * short_side))
         drafted = image.size
-        upright = ImageOps.exif_transpose(_to_rgb(image))
+        upright = ImageOps.exif_transpose(_to_rgb(image, peak))
         pixels = torch.from_numpy(np.array(upright))
     if short_side is None:
         return pixels
@@ -106,13 +111,13 @@ def resize(image: torch.Tensor, size: tuple[int, int], interpolation: str = "bil
     return resized[0].permute(1, 2, 0)
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _to_rgb(image: Image.Image, peak: int) -> Image.Image:
     mode = image.mode
     if mode == "RGB" and "transparency" not in image.info:
         image.load()
         return image
     if mode.startswith("I"):
-        return _from_16_bit(image)
+        return _from_16_bit(image, peak)
     if mode == "F":
         return _from_float(image)
     if mode in _ALPHA_MODES or "transparency" in image.info:
@@ -122,11 +127,11 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _from_16_bit(image: Image.Image) -> Image.Image:
+def _from_16_bit(image: Image.Image, peak: int) -> Image.Image:
     values = np.asarray(image).astype(np.int64)
     if values.min() < 0 or values.max() > 65535:
         raise ValueError(f"whole-number pixels must lie in 0..65535, got {values.min()}..{values.max()}")
-    grey = Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    grey = Image.fromarray(((255 * values + peak // 2) // peak).clip(max=255).astype(np.uint8))
     return _with_exif(grey.convert("RGB"), image)
 
 

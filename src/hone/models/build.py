@@ -11,7 +11,8 @@ from torch import nn
 from hone.data import Preprocessing
 from hone.models.clips import ClipModel, clip_options
 from hone.models.monai_networks import build_monai
-from hone.models.names import CLIP_LIBRARIES, ModelName, import_name
+from hone.models.names import CLIP_LIBRARIES, ModelName, import_name, segmentation_models
+from hone.models.segmentation import build_smp, build_torchvision_segmentation
 
 
 def build_model(name: ModelName, *, pretrained: bool, options: Mapping[str, Any] | None = None) -> nn.Module:
@@ -58,7 +59,7 @@ def input_preprocessing(name: ModelName, model: nn.Module) -> Preprocessing:
         import timm
 
         return Preprocessing.from_timm(timm.data.resolve_model_data_config(model))
-    if name.library == "torchvision":
+    if name.library == "torchvision" and name.name not in segmentation_models():
         from torchvision.models import get_model_weights
 
         return Preprocessing.from_torchvision(get_model_weights(name.name).DEFAULT.transforms())
@@ -75,6 +76,10 @@ def takes_one_size(name: ModelName, model: nn.Module) -> bool:
 
 
 def _builder(name: ModelName, pretrained: bool) -> Any:
+    if name.library == "smp":
+        return lambda **options: build_smp(name.name, options, pretrained=pretrained)
+    if name.library == "torchvision" and name.name in segmentation_models():
+        return lambda **options: build_torchvision_segmentation(name.name, options, pretrained=pretrained)
     if name.library == "torchvision":
         from torchvision.models import get_model
 

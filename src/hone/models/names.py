@@ -1,4 +1,4 @@
-"""Which library a model's name means: ``torchvision:``, ``timm:`` or ``monai:NAME``, the user's own, or a bare name.
+"""Which library a model's name means: ``torchvision:``, ``timm:``, ``smp:``, ``monai:NAME``, yours, or a bare name.
 
 Before the name of an image network, ``frames:`` and ``inflated:`` make a network for clips of it.
 """
@@ -14,6 +14,7 @@ from typing import Any
 
 from hone import checks
 from hone.models.monai_networks import monai_names
+from hone.models.segmentation import SMP_NAMES
 
 #: What makes a network for clips of an image network.
 CLIP_LIBRARIES = ("frames", "inflated")
@@ -52,7 +53,7 @@ class ModelName:
 
 
 def find_model(name: str) -> ModelName:
-    """Resolve a name: a bare one is looked for in torchvision, then in timm.
+    """Resolve a name: a bare one is looked for in torchvision, in segmentation_models_pytorch, then in timm.
 
     Raises:
         ValueError: nothing has that name; the nearest are named.
@@ -62,6 +63,10 @@ def find_model(name: str) -> ModelName:
         return ModelName(library, str(find_model(rest)))
     if library == "monai" and colon:
         return ModelName("monai", checks.one_of("model monai:", rest, monai_names()))
+    if library == "smp" and colon:
+        return ModelName("smp", checks.one_of("model smp:", rest, SMP_NAMES))
+    if name in SMP_NAMES:
+        return ModelName("smp", name)
     if colon and library not in ("torchvision", "timm"):
         import_name(name, what="model")
         return ModelName(library, rest)
@@ -74,15 +79,24 @@ def find_model(name: str) -> ModelName:
     wanted = rest or name
     if timm.is_model(wanted.split(".")[0]):
         return ModelName("timm", wanted)
-    known = timm.list_models() if colon else [*torchvision_models(), *timm.list_models()]
+    known = timm.list_models() if colon else [*torchvision_models(), *SMP_NAMES, *timm.list_models()]
     raise checks.unknown("model", name, [f"timm:{each}" for each in known] if colon else known)
 
 
 def torchvision_models() -> list[str]:
-    """The names of torchvision's classification models, of images and of clips."""
+    """The names of torchvision's models that classify images and clips, and of those that segment images."""
     from torchvision import models
 
-    return [name for module in (models, models.video) for name in models.list_models(module=module)]
+    return [name for module in (models, models.video) for name in models.list_models(module=module)] + [
+        *segmentation_models()
+    ]
+
+
+def segmentation_models() -> list[str]:
+    """The names of torchvision's models that segment images."""
+    from torchvision import models
+
+    return list(models.list_models(module=models.segmentation))
 
 
 def import_name(name: str, *, what: str) -> Callable[..., Any]:

@@ -15,6 +15,24 @@ from .wording import score_text
 SHOWN = 3
 
 
+def ends(values: Sequence[float]) -> dict[int, str]:
+    """Which samples to show, and why: the worst first, then the best; of few samples each once.
+
+    Args:
+        values: the score of each; NaN is shown nowhere.
+
+    Example:
+        >>> ends([0.5, float("nan"), 0.9, 0.7])
+        {0: 'worst', 2: 'best'}
+    """
+    order = sorted((row for row, value in enumerate(values) if value == value), key=lambda row: values[row])
+    count = min(SHOWN, len(order) // 2)
+    worst, best = order[:count], order[len(order) - max(count, 1) :][::-1]
+    ranks = [(row, f"worst {place}" if place > 1 else "worst") for place, row in enumerate(worst, 1)]
+    ranks += [(row, f"best {place}" if place > 1 else "best") for place, row in enumerate(best, 1)]
+    return dict(ranks)
+
+
 def case_gallery(cases: Sequence[Case], classes: Sequence[str], folder: Path, score: str = "Dice") -> Markup | None:
     """A figure a case: its picture, its file, and the score of each class.
 

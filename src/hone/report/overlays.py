@@ -14,6 +14,8 @@ COLORS = ("#ff9f1c", "#2ec4ff", "#3ddc97", "#ff5d8f", "#ffe45e", "#b388ff", "#00
 #: Of a tinted area; and the margin around what is labelled, as a share of its longest side.
 _OPACITY, _MARGIN = 0.34, 0.3
 _LINE = 2
+#: The longer side of an image that is shown three times in a row, and what is between, pixels.
+_PANEL, _GAP = 420, 8
 
 
 def legend_colors(count: int) -> list[str]:
@@ -97,17 +99,69 @@ def _plane_mm(axis: int, spacing: Sequence[float]) -> tuple[float, float]:
 def _drawn(grey: np.ndarray, labels: np.ndarray, mm: tuple[float, float], side: int) -> Image.Image:
     """One plane: smooth grey, each class tinted, with a line around it."""
     import numpy as np
-    from PIL import Image, ImageColor, ImageFilter
+    from PIL import Image
 
     scale = side / max(grey.shape[0] * mm[0], grey.shape[1] * mm[1])
     size = (max(1, round(grey.shape[1] * mm[1] * scale)), max(1, round(grey.shape[0] * mm[0] * scale)))
     picture = Image.fromarray((grey * 255).astype(np.uint8)).resize(size, Image.Resampling.BICUBIC).convert("RGB")
-    for value in np.unique(labels[labels > 0]).tolist():
-        area = Image.fromarray(((labels == value) * 255).astype(np.uint8)).resize(size, Image.Resampling.BILINEAR)
-        mask = area.point(lambda shade: 255 if shade >= 128 else 0)
+    shown = int(labels.max(initial=0))
+    return tint(picture, [labels == value for value in range(1, shown + 1)])
+
+
+def tint(picture: Image.Image, areas: Sequence[np.ndarray]) -> Image.Image:
+    """Draw areas over a picture, each in the next colour: tinted, with a line around.
+
+    Args:
+        picture: RGB; drawn on.
+        areas: each (H, W) bool, of any size: it is stretched over the picture.
+
+    Returns:
+        The picture.
+
+    Example:
+        >>> import numpy as np
+        >>> from PIL import Image
+        >>> tint(Image.new("RGB", (8, 8)), [np.ones((4, 4), bool)]).getpixel((0, 0))
+        (255, 159, 28)
+    """
+    import numpy as np
+    from PIL import Image, ImageColor, ImageFilter
+
+    for area, name in zip(areas, legend_colors(len(areas)), strict=True):
+        if not area.any():
+            continue
+        # A frame of nothing: an area that reaches the border has its line there, too.
+        framed = Image.fromarray((area * 255).astype(np.uint8)).resize(picture.size, Image.Resampling.BILINEAR)
+        mask = Image.new("L", (picture.width + 2 * _LINE, picture.height + 2 * _LINE))
+        mask.paste(framed.point(lambda shade: 255 if shade >= 128 else 0), (_LINE, _LINE))
         inner = mask.filter(ImageFilter.MinFilter(2 * _LINE + 1))
-        line = Image.fromarray(np.asarray(mask) - np.asarray(inner))
-        color = Image.new("RGB", size, ImageColor.getrgb(COLORS[(value - 1) % len(COLORS)]))
-        picture.paste(color, mask=mask.point(lambda shade: round(shade * _OPACITY)))
+        inside = (_LINE, _LINE, _LINE + picture.width, _LINE + picture.height)
+        line = Image.fromarray(np.asarray(mask) - np.asarray(inner)).crop(inside)
+        color = Image.new("RGB", picture.size, ImageColor.getrgb(name))
+        picture.paste(color, mask=mask.crop(inside).point(lambda shade: round(shade * _OPACITY)))
         picture.paste(color, mask=line)
     return picture
+
+
+def beside(image: np.ndarray, truth: Sequence[np.ndarray], predicted: Sequence[np.ndarray]) -> Image.Image:
+    """An image, the image with the truth, and the image with the prediction, in a row.
+
+    Args:
+        image: (H, W, 3) uint8.
+        truth: (H, W) bool of each class.
+        predicted: likewise.
+
+    Returns:
+        An RGB picture; small images are enlarged, so that lines are thin, and large ones reduced.
+    """
+    from PIL import Image
+
+    plain = Image.fromarray(image)
+    scale = _PANEL / max(plain.size)
+    size = (max(1, round(plain.width * scale)), max(1, round(plain.height * scale)))
+    plain = plain.resize(size, Image.Resampling.BICUBIC if scale > 1 else Image.Resampling.LANCZOS)
+    panels = [plain, tint(plain.copy(), truth), tint(plain.copy(), predicted)]
+    sheet = Image.new("RGB", (3 * plain.width + 2 * _GAP, plain.height), "#0b0d10")
+    for place, panel in enumerate(panels):
+        sheet.paste(panel, (place * (plain.width + _GAP), 0))
+    return sheet

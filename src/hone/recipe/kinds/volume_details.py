@@ -16,7 +16,7 @@ from torch import Tensor
 from hone.data.volumes import VolumeExamples
 from hone.recipe.closer_look import CloserLook
 from hone.report import Case, score
-from hone.report.cases import SHOWN
+from hone.report.cases import ends
 from hone.report.overlays import three_planes
 from hone.training import Outputs, dice_scores
 
@@ -99,7 +99,7 @@ def _closer(
     """Every case's surface scores, and pictures of those at either end."""
     scores = dice_scores(outputs.logits)
     values = scores.nanmean(1)
-    shown = _ends(values)
+    shown = ends(values.tolist())
     surfaces: list[Tensor] = []
     cases: list[Case] = []
     for row, image, truth, logits in look(range(len(examples))):
@@ -119,13 +119,3 @@ def _closer(
             cases.append(Case(str(Path(examples.paths[row]).resolve()), shown[row], float(values[row]), known, picture))
     order = list(shown.values())
     return torch.stack(surfaces), sorted(cases, key=lambda case: order.index(case.rank))
-
-
-def _ends(values: Tensor) -> dict[int, str]:
-    """Row -> why it is shown: the worst first, then the best; of few cases each once."""
-    order = [row for row in values.argsort().tolist() if values[row] == values[row]]
-    count = min(SHOWN, len(order) // 2)
-    worst, best = order[:count], order[len(order) - max(count, 1) :][::-1]
-    ranks = [(row, f"worst {place}" if place > 1 else "worst") for place, row in enumerate(worst, 1)]
-    ranks += [(row, f"best {place}" if place > 1 else "best") for place, row in enumerate(best, 1)]
-    return dict(ranks)

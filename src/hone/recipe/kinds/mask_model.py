@@ -1,0 +1,124 @@
+"""The network that segments images, and its source: another such network, or a classifier for its encoder."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from hone.data import Preprocessing
+from hone.models import ModelName, build_model, find_model
+from hone.models.segmentation import encoder_of, smp_preprocessing
+from hone.recipe.component import Component
+from hone.recipe.folder import open_run
+from hone.recipe.schema import Recipe
+from hone.recipe.source import Target, build_target
+from hone.transfer import Audit, AuditRow, copy_weights, find_head, read_weights, replace_head
+
+#: Of a network whose encoder alone has a source, this is why the rest is new.
+_AFTER_ENCODER = "not part of the encoder"
+
+
+def mask_target(recipe: Recipe, outputs: int, *, with_weights: bool = True) -> Target:
+    """The network with its source's weights and an output layer of its own.
+
+    A source is a segmentation network of the same kind, of which all but the output layer is taken, or a classifier,
+    which becomes the encoder.
+
+    Args:
+        recipe: says the model and where its weights come from.
+        outputs: size of the new output layer.
+        with_weights: False leaves random weights: nothing is downloaded.
+
+    Raises:
+        ValueError: no such model, weights that can't be had, or that fit neither the network nor its encoder.
+    """
+    if isinstance(recipe.model.given, nn.Module) or _continues_segmentation(recipe):
+        return build_target(recipe, outputs, with_weights=with_weights)
+    component = recipe.model
+    name = find_model(str(component.name))
+    origin = _origin(recipe, name)
+    state = _source_weights(recipe, name, component) if with_weights and origin else None
+    torch.manual_seed(recipe.seed)
+    model = build_model(name, pretrained=False, options=component.options)
+    replace_head(model, outputs, seed=recipe.seed)
+    audit = _copied(model, state) if state is not None else None
+    preprocessing = smp_preprocessing(component.options) if name.library == "smp" else Preprocessing()
+    return Target(model, component, name, preprocessing, False, origin, audit)
+
+
+def _continues_segmentation(recipe: Recipe) -> bool:
+    return recipe.source is not None and open_run(recipe.source).recipe.task == "segment"
+
+
+def _origin(recipe: Recipe, name: ModelName) -> str:
+    """Where the weights come from, for people; empty for a model that is to start from random ones."""
+    if recipe.source is not None:
+        return str(recipe.source)
+    if recipe.weights is not None:
+        return recipe.weights
+    known = {"smp": "of smp's encoder", "torchvision": "of torchvision"}
+    return known.get(name.library, "") if recipe.pretrained else ""
+
+
+def _source_weights(recipe: Recipe, name: ModelName, component: Component) -> dict[str, Tensor]:
+    """The weights that :func:`_origin` says."""
+    if recipe.source is not None:
+        return open_run(recipe.source).weights()
+    if recipe.weights is not None:
+        return read_weights(Path(recipe.weights))
+    model = build_model(name, pretrained=True, options=component.options)
+    found = encoder_of(model) if name.library == "smp" else None
+    return (model if found is None else found[1]).state_dict()
+
+
+def _copied(model: nn.Module, state: Mapping[str, Tensor]) -> Audit:
+    """Copy the source into the whole network where it is one, else into its encoder."""
+    found = encoder_of(model)
+    try:
+        return copy_weights(model, state, skip=("head",))
+    except ValueError:
+        if found is None:
+            raise
+    return copy_encoder(model, *found, state)
+
+
+def copy_encoder(model: nn.Module, name: str, encoder: nn.Module, state: Mapping[str, Tensor]) -> Audit:
+    """Copy a classifier's weights into a network's encoder, and account for every tensor of the whole network.
+
+    Args:
+        model: the network.
+        name: of the encoder in it.
+        encoder: the module.
+        state: the classifier's tensors.
+
+    Returns:
+        The audit of the whole network; its ``share`` is that of the encoder.
+
+    Raises:
+        ValueError: less than 80 % of the encoder would be copied; the network is as it was.
+
+    Example:
+        >>> from hone.models.segmentation import build_smp
+        >>> from torchvision.models import resnet18
+        >>> model = build_smp("Unet", {"encoder_name": "resnet18", "classes": 3}, pretrained=False)
+        >>> copy_encoder(model, "encoder", model.encoder, resnet18().state_dict()).share
+        1.0
+    """
+    audit = copy_weights(encoder, state)
+    inside = [dataclasses.replace(row, name=f"{name}.{row.name}") for row in audit.rows if row.status != "skipped"]
+    known = {row.name for row in inside}
+    heads = find_head(model)
+    output = tuple(f"{head.name}." for head in heads)
+    others = [
+        AuditRow(key, "new", "output layer" if key.startswith(output) else _AFTER_ENCODER, tuple(tensor.shape))
+        for key, tensor in model.state_dict().items()
+        if key not in known
+    ]
+    skipped = [row for row in audit.rows if row.status == "skipped"]
+    layer = heads[0].layer
+    width = getattr(layer, "in_channels", None) or getattr(layer, "in_features", "?")
+    return Audit((*inside, *others, *skipped), audit.matched, audit.share, f"{width} -> {heads[0].width}")

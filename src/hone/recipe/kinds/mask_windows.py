@@ -1,0 +1,110 @@
+"""A segmentation network over images of any size: whole where that fits, else in overlapping windows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from hone.data.masks import MaskPreprocessing
+from hone.training import sliding_slabs, sliding_window
+
+#: The least side of a window: more of an image at once is seen better, and faster, than small windows.
+_WINDOW = 512
+#: An image of at most so many windows' pixels is looked at whole.
+_WHOLE = 2
+
+Network = Callable[[Tensor], Tensor]
+
+
+def whole_or_windows(model: Network, inputs: Tensor, preprocessing: MaskPreprocessing) -> Tensor:
+    """The logits of whole images.
+
+    Args:
+        model: takes sides that are multiples of ``preprocessing.multiple``.
+        inputs: (n, 3, H, W), normalised.
+        preprocessing: of the run.
+
+    Returns:
+        (n, C, H, W).
+    """
+    height, width = inputs.shape[2:]
+    if fits(height, width, preprocessing):
+        return model(_filled(inputs, preprocessing.multiple))[..., :height, :width]
+    window = 2 * (window_side(preprocessing),)
+    return sliding_window(model, inputs, window, overlap=preprocessing.overlap)
+
+
+def label_slabs(
+    model: Network, image: Tensor, preprocessing: MaskPreprocessing, batch_size: int, device: torch.device
+) -> Iterator[Tensor]:
+    """The logits of one image from its top to its bottom, a slab at a time.
+
+    Args:
+        model: ``(n, H, W, 3) uint8 -> (n, C, H, W)``: normalises what it is given.
+        image: (H, W, 3) uint8.
+        preprocessing: of the run.
+        batch_size: windows at a time.
+        device: where the model is.
+
+    Yields:
+        (C, rows, W).
+    """
+    height, width = image.shape[:2]
+    if fits(height, width, preprocessing):
+        multiple = preprocessing.multiple
+        size = (-(-height // multiple) * multiple, -(-width // multiple) * multiple)
+        whole = _bordered(image, size, preprocessing)[None]
+        yield model(whole.to(device))[0, :, :height, :width]
+        return
+    side = window_side(preprocessing)
+    large = _bordered(image, (max(side, height), max(side, width)), preprocessing)
+    inputs = large.permute(2, 0, 1)[None]
+    slabs = sliding_slabs(
+        lambda patches: model(patches.permute(0, 2, 3, 1)),
+        inputs,
+        (side, side),
+        overlap=preprocessing.overlap,
+        batch_size=batch_size,
+        device=device,
+    )
+    for start, logits in slabs:
+        if start < height:
+            yield logits[0, :, : height - start, :width]
+
+
+def window_side(preprocessing: MaskPreprocessing) -> int:
+    """Of a window over a large image, pixels.
+
+    Example:
+        >>> window_side(MaskPreprocessing(image_size=128)), window_side(MaskPreprocessing(image_size=640))
+        (512, 640)
+    """
+    return max(preprocessing.image_size, _WINDOW // preprocessing.multiple * preprocessing.multiple)
+
+
+def fits(height: int, width: int, preprocessing: MaskPreprocessing) -> bool:
+    """Whether an image is looked at whole.
+
+    Example:
+        >>> fits(600, 800, MaskPreprocessing()), fits(1200, 800, MaskPreprocessing())
+        (True, False)
+    """
+    return height * width <= _WHOLE * window_side(preprocessing) ** 2
+
+
+def _filled(inputs: Tensor, multiple: int) -> Tensor:
+    """With zeros, the mean colour, below and to the right, up to sides that the network takes."""
+    below, beside = (-side % multiple for side in inputs.shape[2:])
+    return pad(inputs, (0, beside, 0, below)) if below or beside else inputs
+
+
+def _bordered(image: Tensor, size: tuple[int, int], preprocessing: MaskPreprocessing) -> Tensor:
+    """The same of bytes."""
+    if tuple(image.shape[:2]) == size:
+        return image
+    whole = torch.tensor([round(255 * value) for value in preprocessing.mean], dtype=torch.uint8).repeat(*size, 1)
+    whole[: image.shape[0], : image.shape[1]] = image
+    return whole
