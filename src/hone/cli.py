@@ -39,6 +39,10 @@ hone: fine-tune PyTorch vision models on your own data
 """
 
 
+#: Characters of an error's line.
+_LONGEST = 1000
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line.
 
@@ -91,4 +95,6 @@ def _one_line(error: BaseException) -> str:
     if isinstance(error, ModuleNotFoundError) and error.name:
         return f"{error.name} is not installed; pip install 'torch-hone[all]' brings every extra"
     text = " ".join(str(error).split())
+    if len(text) > _LONGEST:  # a compiler's output, for one
+        text = f"{text[:_LONGEST]} ... (HONE_TRACEBACK=1 shows all of it)"
     return text or type(error).__name__

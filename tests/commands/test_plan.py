@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from hone.commands import plan as verb
 from hone.commands.plan import affordable, plans_for
 from hone.precision import Measurement, Plan, PlanTable
 from hone.precision.measure import ROUNDS
-from hone.recipe import recipe_from
+from hone.recipe import Recipe, Run, recipe_from
 
 CPU = torch.device("cpu")
 OPTIONS = ["--model", "own_parts:normed", "--image-size", "32", "--batch-size", "4", "--device", "cpu"]
@@ -111,3 +112,54 @@ def test_bad_input_is_one_line(
     assert plan(*[str(photos) if word == "PHOTOS" else word for word in words], *OPTIONS) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
+
+
+def test_fit_takes_what_was_measured_and_keeps_what_is_stated(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fit(name: str, *words: str) -> Recipe:
+        run = tmp_path / name
+        assert cli.main(["fit", str(photos), *OPTIONS, "--updates", "1", "--out", str(run), *words]) == 0
+        return Run(run).recipe
+
+    assert fit("before").layout == "channels_last"
+    words = ["--layout", "contiguous", "--precision", "fp32", "--batch-sizes", "4", "--checkpointing", "--seconds", "1"]
+    assert plan(photos, *OPTIONS, *words) == 0
+    after = fit("after")
+    taken = "--checkpointing" in capsys.readouterr().out.partition("take")[2]
+    assert after.layout == "contiguous" and bool(after.checkpointing) == taken
+    assert fit("stated", "--layout", "channels_last", "--no-checkpointing").layout == "channels_last"
+    assert fit("other", "--batch-size", "3").layout == "channels_last"
+
+
+def test_the_largest_batch_that_fits_keeps_the_samples_of_an_update(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory for three samples: of 8, the largest equal parts are 4 micro-batches of 2."""
+    from hone.precision import measure
+
+    real = measure.prepared
+
+    def short_of_memory(model: Any, batch: Any, loss: Any, plan: Plan, optimizer: Any) -> Any:
+        if plan.batch_size > 3:
+            raise torch.OutOfMemoryError("out of memory")
+        return real(model, batch, loss, plan, optimizer)
+
+    monkeypatch.setattr(measure, "prepared", short_of_memory)
+    words = ["--model", "own_parts:plain", "--image-size", "32", "--updates", "4", "--device", "cpu", "--no-pretrained"]
+    run, whole = tmp_path / "run", tmp_path / "whole"
+    assert cli.main(["fit", str(photos), *words, "--batch-size", "8", "--fit-batch", "--out", str(run)]) == 0
+    assert cli.main(["fit", str(photos), *words, "--batch-size", "8", "--out", str(whole)]) == 0
+    recipe = Run(run).recipe
+    assert (recipe.batch_size, recipe.accumulate, recipe.fit_batch) == (2, 4, False)
+    ours, expected = Run(run).weights(), Run(whole).weights()
+    assert all(torch.allclose(ours[name], expected[name], atol=1e-5) for name in expected)
+    assert Run(run).result.updates == Run(whole).result.updates == 4
+
+
+def test_batch_size_auto_is_the_default_size(photos: Path, tmp_path: Path) -> None:
+    words = ["--model", "own_parts:plain", "--image-size", "32", "--updates", "1", "--device", "cpu"]
+    assert cli.main(["fit", str(photos), *words, "--batch-size", "auto", "--out", str(tmp_path / "run")]) == 0
+    recipe = Run(tmp_path / "run").recipe
+    assert (recipe.batch_size, recipe.accumulate) == (32, 1)
+    assert cli.main(["fit", str(photos), *words, "--batch-size", "many", "--out", str(tmp_path / "two")]) == 2

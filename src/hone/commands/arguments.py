@@ -129,12 +129,12 @@ def _add_recipe(parser: argparse.ArgumentParser, word: str, own: Collection[str]
         if field.name == "data" or option in own:
             continue
         settings: dict[str, Any] = {"dest": field.name, "default": None, "help": words}
-        parser.add_argument(option, **settings, **_reading(hints[field.name]))
+        parser.add_argument(option, **settings, **_reading(hints[field.name], field.metadata.get("or")))
     parser.add_argument("--config", metavar="FILE", help="a recipe (YAML) to start from")
 
 
-def _reading(hint: Any) -> dict[str, Any]:
-    """How argparse reads a value of a type."""
+def _reading(hint: Any, word: str | None = None) -> dict[str, Any]:
+    """How argparse reads a value of a type, or one word that may stand for it."""
     if typing.get_origin(hint) in (types.UnionType, typing.Union):
         hint = next(kind for kind in typing.get_args(hint) if kind is not types.NoneType)
     if hint is bool:
@@ -144,7 +144,15 @@ def _reading(hint: Any) -> dict[str, Any]:
     if typing.get_origin(hint) is tuple:
         return {"action": "append", "metavar": "PATTERN"}
     kind = str if hint is Component else hint
-    return {"type": kind, "metavar": {int: "N", float: "X", str: "NAME"}[kind]}
+    metavar = {int: "N", float: "X", str: "NAME"}[kind]
+    if word is None:
+        return {"type": kind, "metavar": metavar}
+
+    def read(text: str) -> Any:
+        return text if text == word else kind(text)
+
+    read.__name__ = kind.__name__  # argparse names it in its error
+    return {"type": read, "metavar": f"{metavar}|{word}"}
 
 
 def _default(field: dataclasses.Field[Any]) -> str:

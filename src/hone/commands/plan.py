@@ -16,10 +16,11 @@ from hone import checks
 from hone.commands.arguments import values_from_arguments
 from hone.commands.console import say
 from hone.commands.tables import add_row, columns, show
-from hone.precision import Measurement, Plan, PlanTable, all_plans, measure_plans, plan_key, remembered
+from hone.precision import Measurement, Plan, PlanTable, all_plans, measure_plans, plan_key, remember_choice, remembered
 from hone.precision.measure import ROUNDS, native_kinds, prepared, wait_for
 from hone.recipe.build import Job, build_job
 from hone.recipe.kinds import kind_of
+from hone.recipe.measured import setup_of
 from hone.recipe.notes import notes
 from hone.recipe.resolve import resolve_optimizer
 from hone.recipe.schema import Recipe, recipe_from
@@ -50,7 +51,9 @@ def main(words: Sequence[str]) -> int:
     checks.number("seconds", found.seconds, above=0)
     sizes = batch_sizes(found.batch_sizes, int(recipe.batch_size or 1))
     # The plans lay the model out themselves, from the layout that a model has when it is built.
-    plain = dataclasses.replace(recipe, layout="contiguous", batch_size=max(sizes), precision="fp32")
+    plain = dataclasses.replace(
+        recipe, layout="contiguous", batch_size=max(sizes), precision="fp32", compile=False, checkpointing=False
+    )
     job = build_job(plain, World(device=device), with_weights=False)
     check_fits(job)
     told = dict(notes(job))
@@ -59,10 +62,20 @@ def main(words: Sequence[str]) -> int:
     say("model", escape(f"{job.target.name}, {job.preprocessing.describe()}, on {job.world.device}"))
     plans = plans_for(recipe, job.world.device, sizes, compiled=found.compile, checkpointing=found.checkpointing)
     table = _measured_or_remembered(job, plans, found.seconds, again=found.again)
-    _show(table, int(recipe.batch_size or 1))
+    batch = int(recipe.batch_size or 1)
+    _remember(job, recipe, table, batch)
+    _show(table, batch)
     if found.json:
         Path(found.json).write_text(table.to_json() + "\n")
     return 0
+
+
+def _remember(job: Job, recipe: Recipe, table: PlanTable, batch: int) -> None:
+    """Keep what is best for the recipe's own batch, for runs with the same options."""
+    own = PlanTable(tuple(row for row in table.rows if row.plan.batch_size == batch))
+    if any(not row.failure for row in own.rows):
+        setup = dataclasses.replace(job.recipe, batch_size=batch)
+        remember_choice(setup_of(setup, job.model, job.preprocessing, job.world.device), own.best.plan)
 
 
 def batch_sizes(stated: str | None, own: int) -> list[int]:
@@ -174,11 +187,10 @@ def _show(table: PlanTable, own_batch: int) -> None:
         add_row(drawn, [*words, row.plan.batch_size, *_figures(row), mark], style="bold" if row is best else "")
     show(drawn)
     plan = best.plan
-    say("take", f"--precision {plan.kind} --layout {_layout(plan)} --batch-size {plan.batch_size}")
-    if plan.compile:
-        say("", "and torch.compile(model), in a loop of your own: hone fit does not compile")
-    if plan.checkpointing:
-        say("", "and hone.precision.checkpoint_blocks(model), in a loop of your own")
+    more = " --compile" * plan.compile + " --checkpointing" * plan.checkpointing
+    say("take", f"--precision {plan.kind} --layout {_layout(plan)} --batch-size {plan.batch_size}{more}")
+    if plan.batch_size == own_batch:
+        say("", "hone fit with the same options takes it by itself, where they are left at auto")
     if plan.batch_size != own_batch:
         say("", f"another batch than {own_batch} is another training: fewer updates an epoch, so look at --lr, too")
 

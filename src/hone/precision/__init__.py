@@ -8,7 +8,7 @@ from hone.precision.keep import keep_fp32
 from hone.precision.measure import find_batch_size, measure_plans
 from hone.precision.picture import draw_layers
 from hone.precision.plan import Measurement, Plan, PlanTable, all_plans
-from hone.precision.plan_cache import plan_key, remembered
+from hone.precision.plan_cache import plan_key, recall_choice, remember_choice, remembered, setup_key
 from hone.precision.scaling import ScaleCollapseError
 from hone.precision.step import Precision, StepResult
 from hone.precision.verdict import Diagnosis, Fault, Layer, Verdict
@@ -36,5 +36,8 @@ __all__ = [
     "measure_plans",
     "native_bf16",
     "plan_key",
+    "recall_choice",
+    "remember_choice",
     "remembered",
+    "setup_key",
 ]

@@ -34,21 +34,59 @@ def plan_key(model: nn.Module, batch: tuple[Any, Tensor], plans: Sequence[Plan])
         >>> plan_key(nn.Linear(4, 2), batch, [Plan()]) == plan_key(nn.Linear(4, 3), batch, [Plan()])
         False
     """
-    device = next(model.parameters()).device
     inputs = batch[0] if isinstance(batch[0], (tuple, list)) else (batch[0],)
     tensors = [value for value in (*inputs, batch[1]) if isinstance(value, Tensor)]
     described = {
-        "model": type(model).__qualname__,
-        "parameters": [(name, list(p.shape), p.requires_grad) for name, p in model.named_parameters()],
+        "trains": [p.requires_grad for p in model.parameters()],
         "training": [name for name, module in model.named_modules() if module.training],
         "batch": [(list(value.shape), str(value.dtype)) for value in tensors],
         "plans": [dataclasses.asdict(plan) for plan in plans],
+    }
+    return setup_key(model, next(model.parameters()).device, json.dumps(described, sort_keys=True))
+
+
+def setup_key(model: nn.Module, device: torch.device, more: str = "") -> str:
+    """A digest of a network's shape, the machine, and whatever else matters.
+
+    Args:
+        model: its class and its parameters' names and shapes count, not their values.
+        device: where it trains.
+        more: anything as text.
+
+    Example:
+        >>> cpu = torch.device("cpu")
+        >>> setup_key(nn.Linear(4, 2), cpu, "224 px") == setup_key(nn.Linear(4, 2), cpu, "160 px")
+        False
+    """
+    described = {
+        "model": type(model).__qualname__,
+        "parameters": [(name, list(p.shape)) for name, p in model.named_parameters()],
         "device": device_name(device),
         "threads": torch.get_num_threads(),
         "huge_pages": os.environ.get("THP_MEM_ALLOC_ENABLE", ""),
         "torch": torch.__version__,
+        "more": more,
     }
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+
+
+def remember_choice(key: str, plan: Plan, path: Path | None = None) -> None:
+    """Keep the plan that a measurement took for a setup, for runs that leave the choice to hone."""
+    _add(path or cache_file(), f"choice {key}", dataclasses.asdict(plan))
+
+
+def recall_choice(key: str, path: Path | None = None) -> Plan | None:
+    """The plan that was taken for a setup; None where none was measured.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     remember_choice("setup", Plan(channels_last=True), Path(folder) / "plans.json")
+        ...     print(recall_choice("setup", Path(folder) / "plans.json"))
+        fp32, channels_last, batch 1
+    """
+    found = read_answers(path or cache_file()).get(f"choice {key}")
+    return Plan(**found) if isinstance(found, dict) else None
 
 
 def device_name(device: torch.device) -> str:
@@ -77,13 +115,17 @@ def remembered(key: str, measure: Callable[[], PlanTable], path: Path | None = N
     if key in answers:
         return PlanTable.from_dict(answers[key])
     table = measure()
-    # Read again: measuring took long enough for another process to have added its answer.
-    answers = read_answers(path) | {key: table.to_dict()}
+    _add(path, key, table.to_dict())
+    return table
+
+
+def _add(path: Path, key: str, answer: dict[str, Any]) -> None:
+    # Read just now: measuring took long enough for another process to have added its answer.
+    answers = read_answers(path) | {key: answer}
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f"{path.name}.{os.getpid()}")
     beside.write_text(json.dumps(answers))
     beside.replace(path)
-    return table
 
 
 def read_answers(path: Path) -> dict[str, Any]:

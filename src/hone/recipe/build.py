@@ -17,6 +17,7 @@ from hone.precision import Precision
 from hone.recipe.choices import settle, warmup_updates
 from hone.recipe.kinds import kind_of
 from hone.recipe.kinds.kind import Kind, TrainingBatches
+from hone.recipe.measured import arrange, as_planned, fitting
 from hone.recipe.placing import place
 from hone.recipe.resolve import resolve_optimizer, resolve_schedule
 from hone.recipe.schema import Recipe
@@ -119,7 +120,7 @@ def build_job(recipe: Recipe, world: World, *, own: Kind | None = None, with_wei
     """
     resolve_optimizer(recipe.optimizer)
     resolve_schedule(recipe.schedule)
-    precision = Precision(recipe.precision, device=world.device)
+    Precision(recipe.precision, device=world.device)  # refuses what the device lacks before anything is read
     kind = own if own is not None else kind_of(recipe.task, recipe.data)
     splits = kind.read(recipe)
     recipe = kind.prefer(recipe, splits, world.device)
@@ -133,12 +134,19 @@ def build_job(recipe: Recipe, world: World, *, own: Kind | None = None, with_wei
         add_lora(target.model, recipe.lora, layers=recipe.lora_layers or ("*",))
     preprocessing = kind.preprocessing(recipe, splits.train, target, world.device)
     recipe = dataclasses.replace(recipe, **kind.settled(preprocessing))
+    recipe = as_planned(recipe, target.model, preprocessing, world.device)
     train = kind.training_batches(recipe, splits.train, preprocessing, world)
     recipe = settle(recipe, target, splits.task, world.device, train.updates_per_epoch)
+    precision = Precision(recipe.precision, device=world.device)
     place(target.model, world.device, recipe.layout, recipe.keep_fp32)
+    arrange(target.model, recipe)
     plan = parse_plan(str(recipe.train), recipe.norm)
     check_plan(target.model, plan)
     apply_freeze(target.model, plan)
+    criterion = _moved(criterion, world.device)
+    if recipe.fit_batch:
+        recipe = fitting(recipe, target.model, next(train.batches(0)), criterion, precision.kind, world)
+        train = kind.training_batches(recipe, splits.train, preprocessing, world)
     schedule = build_schedule(recipe, train.updates_per_epoch)
     if hasattr(schedule, "read") and not len(splits.val):
         raise ValueError(f"schedule {recipe.schedule.name} follows the validation data, and there is none")
@@ -148,7 +156,7 @@ def build_job(recipe: Recipe, world: World, *, own: Kind | None = None, with_wei
         splits,
         target,
         preprocessing,
-        _moved(criterion, world.device),
+        criterion,
         build_optimizer(recipe, target.model),
         schedule,
         plan,
