@@ -38,7 +38,7 @@ def plan(recipe: Recipe, examples: VolumeExamples, device: torch.device) -> Reci
     """
     place = "cpu" if device.type == "cpu" else "gpu"
     recipe = _with_source(recipe) if recipe.source is not None else recipe
-    component = recipe.model if recipe.model != Component() else Component(_MODELS[examples.task])
+    component = recipe.model if recipe.model.name else Component(_MODELS[examples.task], recipe.model.options)
     spacing = read_numbers("spacing", recipe.spacing) if recipe.spacing not in (None, "own") else None
     patch, chosen, component = _fitted(recipe, component, examples, spacing, _VOXELS[place])
     batch_size = recipe.batch_size or min(
@@ -124,9 +124,11 @@ def _fitted(
     rough, chosen = planned(examples, voxels=voxels, multiple=(1, 1, 1), spacing=spacing)
     stated = read_sides(recipe.patch_size) if recipe.patch_size is not None else None
     component = _with_options(component, examples, stated or rough, chosen)
-    if stated is not None:
-        return stated, chosen, component
     multiple = multiples_of(component)
+    if stated is not None:
+        if any(side % by for side, by in zip(stated, multiple, strict=True)):
+            raise checks.invalid("patch_size", f"be multiples of {as_text(multiple)} for this network", as_text(stated))
+        return stated, chosen, component
     if multiple == (1, 1, 1):
         multiple = (8, 8, 8)
     patch, _ = planned(examples, voxels=voxels, multiple=multiple, spacing=chosen)
@@ -155,7 +157,7 @@ def _with_source(recipe: Recipe) -> Recipe:
     source = open_run(str(recipe.source)).recipe
     return dataclasses.replace(
         recipe,
-        model=recipe.model if recipe.model != Component() else source.model,
+        model=recipe.model if recipe.model.name else source.model,
         patch_size=recipe.patch_size or source.patch_size,
         spacing=recipe.spacing or source.spacing,
     )

@@ -79,7 +79,7 @@ def criterion(recipe: Recipe, examples: Examples) -> Callable[..., Tensor]:
     weight = _class_weights(volumes) if recipe.class_weights == "auto" else None
     if volumes.task == "classify-volume":
         return resolve_loss(recipe.loss, "classify", weight)
-    component = recipe.loss if recipe.loss != Component() else Component("SoftmaxDiceCELoss")
+    component = recipe.loss if recipe.loss.name else Component("SoftmaxDiceCELoss", recipe.loss.options)
     kind = getattr(losses, str(component.name), None)
     if volumes.ignore is not None and kind is not None and "ignore_index" in inspect.signature(kind).parameters:
         component = Component(component.name, {"ignore_index": volumes.ignore, **component.options})
