@@ -41,6 +41,17 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"
 
 
+def speed(samples_per_second: float, noun: str) -> str:
+    """Throughput for people.
+
+    Example:
+        >>> speed(57.8, "photos"), speed(0.634, "volumes")
+        ('58 photos/s', '0.63 volumes/s')
+    """
+    number = f"{samples_per_second:.0f}" if samples_per_second >= 10 else f"{samples_per_second:.2g}"
+    return f"{number} {noun}/s"
+
+
 class Bar:
     """The progress of a run: epoch, updates, loss, rate, throughput, time left, last metric.
 
@@ -48,11 +59,15 @@ class Bar:
         total_updates: where the run ends.
         updates_per_epoch: to count epochs.
         metric: shown after each evaluation.
+        noun: what the samples are called.
         quiet: show nothing.
     """
 
-    def __init__(self, total_updates: int, updates_per_epoch: int, metric: str, *, quiet: bool = False) -> None:
+    def __init__(
+        self, total_updates: int, updates_per_epoch: int, metric: str, *, noun: str = "samples", quiet: bool = False
+    ) -> None:
         self._total, self._per_epoch, self._metric, self._quiet = total_updates, updates_per_epoch, metric, quiet
+        self._noun = noun
         self._console = Console(highlight=False, soft_wrap=True)
         self._is_live = self._console.is_terminal and not quiet
         self._text, self._value = "", ""
@@ -92,8 +107,8 @@ class Bar:
         rate = next(iter(line["lr"].values()))
         skipped = f"  {line['skipped']} of {line['attempt']} skipped" if line["skipped"] else ""
         left = (self._total - line["update"]) * self._seconds_an_update(line)
-        speed = f"{line['samples_per_second']:.0f} photos/s"
-        self._text = f"loss {line['loss']:.3f}  lr {rate:.1e}  {speed}{skipped}  {duration(left)} left"
+        pace = speed(line["samples_per_second"], self._noun)
+        self._text = f"loss {line['loss']:.3f}  lr {rate:.1e}  {pace}{skipped}  {duration(left)} left"
         if self._bar is not None and self._task is not None:
             self._bar.update(
                 self._task,

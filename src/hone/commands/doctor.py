@@ -48,10 +48,10 @@ def main(words: Sequence[str]) -> int:
     for subject in ("data", "model", "trains"):
         say(subject, escape(told[subject]))
     batches = list(itertools.islice(job.train.batches(0), found.batches))
-    photos = sum(len(target) for _, target in batches)
+    seen = f"{sum(len(target) for _, target in batches)} {job.splits.train.noun}"
     say(
         "looked at",
-        f"{photos} photos in {len(batches)} {'batches' if len(batches) > 1 else 'batch'}, forward and backward",
+        f"{seen} in {len(batches)} {'batches' if len(batches) > 1 else 'batch'}, forward and backward",
     )
     diagnosis = examine(job, batches, kinds)
     _show(diagnosis)

@@ -11,7 +11,7 @@ from typing import Any
 from torch.utils.data import DataLoader, Dataset
 
 from hone.commands.arguments import values_from_arguments
-from hone.commands.console import Bar, duration, say
+from hone.commands.console import Bar, duration, say, speed
 from hone.recipe.build import Job, build_job
 from hone.recipe.extension import extend_job
 from hone.recipe.folder import Run, is_started, open_run
@@ -158,7 +158,8 @@ def fit(
         if not quiet:
             for subject, text in notes(job):
                 say(subject, text)
-        with Bar(job.total_updates, job.train.updates_per_epoch, str(job.recipe.metric), quiet=quiet) as bar:
+        noun = job.splits.train.noun
+        with Bar(job.total_updates, job.train.updates_per_epoch, str(job.recipe.metric), noun=noun, quiet=quiet) as bar:
             result = carry_out(job, place, bar, stop, resume=run is not None)
         if not quiet:
             _say_end(job, place, result, stop, world)
@@ -173,8 +174,8 @@ def _say_end(job: Job, run: Run, result: Result, stop: StopSignal, world: World)
         )
         return
     say("best", f"{_summary(result)}  ->  {run.best if result.best else run.last}")
-    speed = f"{result.samples_per_second:.0f} {job.splits.train.noun}/s"
-    say("time", f"{duration(result.seconds)} for {result.updates} updates, {speed}")
+    pace = speed(result.samples_per_second, job.splits.train.noun)
+    say("time", f"{duration(result.seconds)} for {result.updates} updates, {pace}")
     say("report", str(run.report))
 
 

@@ -29,8 +29,8 @@ from hone.training import World, pick_device
 from hone.transfer import apply_freeze
 
 _WHAT = """\
-Measure whole updates of your model at your photos' size under every combination that is asked for, and take the
-fastest; of those that tie, the plainest. Reading photos is not measured. Answers are remembered."""
+Measure whole updates of your model at your data's size under every combination that is asked for, and take the
+fastest; of those that tie, the plainest. Reading them is not measured. Answers are remembered."""
 _EXTRA: list[tuple[str, dict[str, Any]]] = [
     ("--seconds", {"type": float, "default": 60.0, "metavar": "X", "help": "about how long to measure (60)"}),
     ("--batch-sizes", {"metavar": "N,N", "help": "sizes to try (--batch-size and its double)"}),
@@ -180,7 +180,7 @@ def _show(table: PlanTable, own_batch: int) -> None:
     best = table.best
     # A column that would hold the same dash in every row says nothing.
     extras = [name for name in ("compile", "checkpointing") if any(getattr(row.plan, name) for row in table.rows)]
-    drawn = columns("precision", "layout", *extras, ">batch", ">photos/s", ">quartiles", ">peak MiB", "")
+    drawn = columns("precision", "layout", *extras, ">batch", ">samples/s", ">quartiles", ">peak MiB", "")
     for row in table.rows:
         words = [row.plan.kind, _layout(row.plan), *("yes" if getattr(row.plan, name) else "–" for name in extras)]
         mark = row.failure or ("<- taken" if row is best else "")
