@@ -24,20 +24,22 @@ class Strength:
         brightness: added, at most this share of the whole range, and taken off likewise.
         contrast: factor on the distance from mid-grey, at most 1 + this, at least 1 - this.
         colour: factor on each channel, likewise.
-        turns: whether images are mirrored up and down and turned by quarters too, as microscopes and satellites allow.
+        mirror: whether images are mirrored left and right.
+        turns: whether they are mirrored up and down and turned by quarters too, as microscopes and satellites allow.
     """
 
-    scale: tuple[float, float]
+    scale: tuple[float, float] = (1.0, 1.0)
     brightness: float = 0.0
     contrast: float = 0.0
     colour: float = 0.0
+    mirror: bool = False
     turns: bool = False
 
 
 AUGMENTS = {
-    "none": Strength((1.0, 1.0)),
-    "light": Strength((0.75, 1.5), 0.1, 0.2, 0.05),
-    "strong": Strength((0.5, 2.0), 0.2, 0.4, 0.1, turns=True),
+    "none": Strength(),
+    "light": Strength((0.75, 1.5), 0.1, 0.2, 0.05, mirror=True),
+    "strong": Strength((0.5, 2.0), 0.2, 0.4, 0.1, mirror=True, turns=True),
 }
 #: Share of the crops that are laid over a pixel of a class that is drawn from those the image shows, each as likely.
 AIMED = 0.33
@@ -47,11 +49,11 @@ class MaskAugmentation:
     """The random crop of one decoded image and its mask, drawn from one seed.
 
     Args:
-        augment: "none" (a crop of the image as it is), "light" (scale, crop, mirror, a little colour), or "strong"
-            (further in all, up and down and by quarter turns too).
+        augment: "none" (a crop of the image as it is), "light" (scale, crop, mirror, a little colour), "strong"
+            (further in all, up and down and by quarter turns too), or a :class:`Strength`.
         size: of the crop, pixels.
         mean: of each channel in [0, 1]: what is around an image smaller than the crop.
-        aim: the planes that may be aimed at hold class indices; False: they are labels.
+        labels: the planes of the mask are labels of 0 and 1; False: they hold class indices.
 
     Raises:
         ValueError: an unknown name.
@@ -63,8 +65,8 @@ class MaskAugmentation:
         True
     """
 
-    def __init__(self, augment: str, size: int, mean: tuple[float, ...], *, labels: bool = False) -> None:
-        self.strength = AUGMENTS[one_of("augment", augment, AUGMENTS)]
+    def __init__(self, augment: str | Strength, size: int, mean: tuple[float, ...], *, labels: bool = False) -> None:
+        self.strength = AUGMENTS[one_of("augment", augment, AUGMENTS)] if isinstance(augment, str) else augment
         self.size, self.labels = size, labels
         self.border = torch.tensor([round(255 * value) for value in mean], dtype=torch.uint8)
 
@@ -130,7 +132,7 @@ class MaskAugmentation:
         return whole
 
     def _mirrored(self, crop: Tensor, chance: random.Random) -> Tensor:
-        crop = crop.flip(1) if chance.random() < 0.5 else crop
+        crop = crop.flip(1) if self.strength.mirror and chance.random() < 0.5 else crop
         if not self.strength.turns:
             return crop
         crop = crop.flip(0) if chance.random() < 0.5 else crop
