@@ -137,11 +137,12 @@ class _Player:
 
     def _start(self) -> None:
         frames = self.container.decode(self.stream)
+        unit = self.unit  # "self" in a generator that it holds would tie a knot, and keep decoders until it is undone
         if self.is_counted:
             each = 1e6 / float(self.stream.average_rate)
             self.timed = ((count * each, frame) for count, frame in enumerate(frames))
         else:
-            self.timed = ((frame.pts * self.unit, frame) for frame in frames if frame.pts is not None)
+            self.timed = ((frame.pts * unit, frame) for frame in frames if frame.pts is not None)
         first = next(self.timed, None)
         if first is None:
             raise ValueError("it holds no frame that can be decoded")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,7 +56,7 @@ def open_video(path: str | Path) -> Iterator[tuple[Any, Any]]:
             stream = _video_stream(container)
             for other in container.streams:
                 if other is not stream:
-                    other.discard = "all"
+                    other.discard = pyav().stream.Discard.all
             stream.thread_count = torch.get_num_threads()
             yield container, stream
     except av.FFmpegError as error:
@@ -76,9 +75,9 @@ def look_at_video(path: str) -> VideoFacts:
         ...
         ValueError: there is no such file
     """
+    if Path(path).is_file() and is_cut_off(path):
+        raise ValueError("it is truncated")
     with open_video(path) as (container, stream):
-        if is_cut_off(path):
-            raise ValueError("it is truncated")
         times: list[int] = []
         by_count = is_counted(container, stream)
         for packet in container.demux(stream):
@@ -143,13 +142,12 @@ def _reason(path: str | Path, error: Exception) -> str:
     """What is wrong with a file that FFmpeg refuses."""
     if isinstance(error, FileNotFoundError):
         return "there is no such file"
-    if isinstance(error, OSError) and not isinstance(error, ValueError):
-        return os.strerror(error.errno or 0)
+    if isinstance(error, PermissionError):
+        return "it may not be read"
     if not Path(path).stat().st_size:
         return "the file is empty"
     if is_cut_off(path):
         return "it is truncated"
-    named = type(error).__name__
-    if named == "InvalidDataError":
+    if type(error).__name__ == "InvalidDataError":
         return "its content is damaged or not that of any known video format"
-    return str(error).splitlines()[0].split("] ")[-1] or named
+    return f"{type(error).__name__}: {error}".splitlines()[0]
