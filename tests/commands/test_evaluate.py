@@ -108,3 +108,17 @@ def test_a_run_without_weights_yet(moved: Run, photos: Path, tmp_path: Path) -> 
     run.last.unlink()
     with pytest.raises(ValueError, match="no weights yet"):
         hone.load(run)
+
+
+def test_a_format_that_this_device_lacks_is_no_hindrance(fit: Fit, photos: Path, tmp_path: Path) -> None:
+    """A run trained in TF32 on a GPU, used on a CPU."""
+    run = fit(photos)
+    recipe = run.path / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("precision: auto", "precision: tf32"))
+    assert cli.main(["evaluate", str(run.path), str(photos), "--device", "cpu"]) == 0
+    assert cli.main(["predict", str(run.path), str(photos / "val"), "--device", "cpu"]) == 0
+
+
+def test_others_may_read_the_weights(fit: Fit, photos: Path) -> None:
+    run = fit(photos)
+    assert run.best.stat().st_mode == run.report.stat().st_mode

@@ -26,6 +26,7 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--batch-size", type=int, metavar="N", help="inputs at a time (32 photos)")
     parser.add_argument("--out", metavar="FOLDER", help="write predicted masks or volumes here")
     parser.add_argument("--memory", metavar="BYTES", help="what one prediction may take, such as 4GB")
+    parser.add_argument("--flips", action="store_true", help="take the mean over mirrored volumes: 8 times the work")
     found = parser.parse_args(words)
     rows = predict_run(
         found.run,
@@ -34,6 +35,7 @@ def main(words: Sequence[str]) -> int:
         batch_size=found.batch_size,
         out=found.out,
         memory=found.memory,
+        flips=found.flips,
     )
     if found.csv is None:
         for row in rows:

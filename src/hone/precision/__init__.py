@@ -2,7 +2,7 @@
 
 from hone.precision.batch_size import accumulation, largest_batch
 from hone.precision.checkpointing import blocks_of, checkpoint_blocks
-from hone.precision.device import native_bf16
+from hone.precision.device import native_bf16, usable_kind
 from hone.precision.doctor import diagnose
 from hone.precision.keep import keep_fp32
 from hone.precision.measure import find_batch_size, measure_plans
@@ -40,4 +40,5 @@ __all__ = [
     "remember_choice",
     "remembered",
     "setup_key",
+    "usable_kind",
 ]

@@ -65,6 +65,19 @@ def resolve_kind(kind: str, device: torch.device | str) -> str:
     return kind
 
 
+def usable_kind(kind: str, device: torch.device | str) -> str:
+    """The format in which to use what was trained in ``kind``: the same, or float32 where the device lacks it.
+
+    Example:
+        >>> usable_kind("tf32", "cpu"), usable_kind("bf16", "cpu")
+        ('fp32', 'bf16')
+    """
+    try:
+        return resolve_kind(kind, device)
+    except ValueError:
+        return "fp32"
+
+
 def set_fp32_multiplication(exact: bool) -> None:
     """Make CUDA multiply float32 exactly (IEEE), or with inputs rounded to TF32's 10-bit mantissa.
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import torch
 
+from hone.precision import Precision
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -31,12 +33,16 @@ class Asked:
 
     Attributes:
         device: where the model runs.
+        precision: in which numbers.
         batch_size: inputs at a time; None leaves it to the kind.
         out: folder for predictions that are files; None where none is written.
         memory: bytes that one prediction may take, such as "4GB"; None leaves it to the kind.
+        flips: whether mirrored inputs are predicted too and the mean taken; for volumes.
     """
 
     device: torch.device
+    precision: Precision
     batch_size: int | None = None
     out: Path | None = None
     memory: str | None = None
+    flips: bool = False

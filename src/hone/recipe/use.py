@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hone import checks
 from hone.data import Examples, Splits
-from hone.precision import Precision
+from hone.precision import Precision, usable_kind
 from hone.recipe.folder import Run, load, open_run
 from hone.recipe.kinds import kind_of
 from hone.recipe.placing import place
@@ -43,7 +43,7 @@ def evaluate_run(
     kind = kind_of(loaded.task)
     world = World(device=pick_device(device))
     examples = _part(kind.read(recipe, loaded.classes), split)
-    precision = Precision(recipe.precision, device=world.device)
+    precision = Precision(usable_kind(recipe.precision, world.device), device=world.device)
     criterion = in_own_units(kind.criterion(recipe, examples), loaded.task)
     batches = kind.evaluation_batches(recipe, examples, loaded.preprocessing, world)
     inference = kind.inference(recipe, loaded.preprocessing, loaded.classes)
@@ -60,6 +60,7 @@ def predict_run(
     batch_size: int | None = None,
     out: str | Path | None = None,
     memory: str | None = None,
+    flips: bool = False,
 ) -> Iterator[Prediction]:
     """What a run's best weights say of files and folders.
 
@@ -70,6 +71,7 @@ def predict_run(
         batch_size: inputs at a time.
         out: folder for predictions that are files of their own.
         memory: bytes that one prediction may take, such as "4GB".
+        flips: predict mirrored volumes too and take the mean: eight times the work.
 
     Raises:
         ValueError: no run, a path that is not there, or a file that can't be read.
@@ -78,8 +80,10 @@ def predict_run(
         checks.integer("batch-size", batch_size, at_least=1)
     opened = open_run(run)
     loaded = load(opened)
-    asked = Asked(pick_device(device), batch_size, Path(out) if out is not None else None, memory)
-    place(loaded.model, asked.device, opened.recipe.layout, opened.recipe.keep_fp32)
+    target = pick_device(device)
+    precision = Precision(usable_kind(opened.recipe.precision, target), device=target)
+    asked = Asked(target, precision, batch_size, Path(out) if out is not None else None, memory, flips)
+    place(loaded.model, target, opened.recipe.layout, opened.recipe.keep_fp32)
     yield from kind_of(loaded.task).predict(loaded, opened, paths, asked)
 
 

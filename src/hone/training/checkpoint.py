@@ -3,8 +3,9 @@
 checkpoints/update-00000120/
     model.safetensors      parameters and buffers
     optimizer.safetensors  moments, by parameter number
+    average.safetensors    the running average of the weights, where there is one
     state.json             update, attempt, and every other *State
-    checksums.json         SHA-256 of the three
+    checksums.json         SHA-256 of the others
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,20 +39,24 @@ class Checkpoint:
         optimizer: the optimizer's tensors, by ``number/name``.
         state: everything else, as JSON.
         path: where it was read from.
+        average: the running average of the weights, by name; empty where there is none.
     """
 
     model: dict[str, Tensor]
     optimizer: dict[str, Tensor]
     state: dict[str, Any]
     path: Path | None = None
+    average: Mapping[str, Tensor] = field(default_factory=dict)
 
     @staticmethod
-    def of(model: nn.Module, optimizer: Optimizer, state: Mapping[str, Any]) -> Checkpoint:
+    def of(
+        model: nn.Module, optimizer: Optimizer, state: Mapping[str, Any], average: Mapping[str, Tensor] | None = None
+    ) -> Checkpoint:
         """A view of a model and its optimizer now (nothing is copied), with the given other state."""
         held = optimizer.state_dict()["state"]
         tensors = {f"{n}/{key}": x for n, entry in held.items() for key, x in entry.items() if isinstance(x, Tensor)}
         plain = {str(n): {k: x for k, x in entry.items() if not isinstance(x, Tensor)} for n, entry in held.items()}
-        return Checkpoint(model.state_dict(), tensors, {**state, "optimizer": plain})
+        return Checkpoint(model.state_dict(), tensors, {**state, "optimizer": plain}, average=average or {})
 
     def restore(self, model: nn.Module, optimizer: Optimizer) -> None:
         """Put the tensors back, each in the memory format that the model's own have now."""
@@ -86,6 +91,8 @@ def save_checkpoint(folder: Path, update: int, checkpoint: Checkpoint, *, keep: 
         draft.mkdir()
         write_tensors(draft / "model.safetensors", checkpoint.model)
         write_tensors(draft / "optimizer.safetensors", checkpoint.optimizer)
+        if checkpoint.average:
+            write_tensors(draft / "average.safetensors", checkpoint.average)
         (draft / "state.json").write_text(json.dumps(checkpoint.state, indent=1))
         sums = {path.name: _sha256(path) for path in sorted(draft.iterdir())}
         (draft / "checksums.json").write_text(json.dumps(sums, indent=1))
@@ -123,6 +130,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         load_file(path / "optimizer.safetensors"),
         json.loads((path / "state.json").read_text()),
         path,
+        load_file(path / "average.safetensors") if "average.safetensors" in sums else {},
     )
 
 
@@ -139,10 +147,13 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
         memory = plain.untyped_storage().data_ptr()
         ready[name] = plain.clone() if memory in seen else plain
         seen.add(memory)
+    path.touch()
+    mode = path.stat().st_mode
     try:
         save_file(ready, path, metadata={"format": "pt"})
     except SafetensorError as error:
         raise _as_os_error(error, path) from error
+    path.chmod(mode)  # safetensors shuts out everybody else, whatever the user's umask says
 
 
 def _as_os_error(error: SafetensorError, path: Path) -> OSError:

@@ -16,7 +16,6 @@ from hone.data.video.clips import Clips
 from hone.data.video.preprocessing import ClipPreprocessing
 from hone.data.video.reading import read_clips
 from hone.data.video.sampling import Sampling
-from hone.precision import Precision
 from hone.recipe.closer_look import CloserLook
 from hone.recipe.component import Component
 from hone.recipe.folder import Loaded, Run, open_run
@@ -196,7 +195,7 @@ def details(outputs: Outputs, examples: Examples, look: CloserLook | None = None
 
 def predict(loaded: Loaded, run: Run, paths: Sequence[str], asked: Asked) -> Iterator[Prediction]:
     """A prediction for each video; with a folder asked for, one for each moment, too."""
-    precision = Precision(run.recipe.precision, device=asked.device)
+    precision = asked.precision
     infer = inference(run.recipe, loaded.preprocessing, loaded.classes).infer
 
     def probs(inputs: Tensor) -> Tensor:

@@ -18,7 +18,6 @@ from hone.data.masks import MaskPreprocessing
 from hone.data.masks.batches import Finish
 from hone.data.masks.coding import Coding
 from hone.data.masks.examples import has_background
-from hone.precision import Precision
 from hone.recipe.kinds.mask_windows import label_slabs
 from hone.recipe.prediction import Asked, Prediction
 from hone.report.overlays import legend_colors
@@ -42,7 +41,7 @@ def predict(loaded: Loaded, run: Run, paths: Sequence[str], asked: Asked) -> Ite
     if asked.out is None:
         raise ValueError("predict on images writes a mask for each: give --out FOLDER")
     preprocessing: MaskPreprocessing = loaded.preprocessing
-    precision = Precision(run.recipe.precision, device=asked.device)
+    precision = asked.precision
     finish = Finish(Coding(len(loaded.classes)), preprocessing, asked.device, run.recipe.layout != "contiguous")
 
     def network(images: Tensor) -> Tensor:

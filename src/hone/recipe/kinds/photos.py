@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from hone.data import EvalBatches, Examples, Preprocessing, Splits, TrainBatches, read_examples
 from hone.data.find import find_photos
 from hone.models import build_model, find_model
-from hone.precision import Precision
 from hone.recipe.choices import image_size
 from hone.recipe.closer_look import CloserLook
 from hone.recipe.component import Component
 from hone.recipe.folder import Loaded, Run
 from hone.recipe.kinds.kind import TrainingBatches
+from hone.recipe.kinds.photo_views import PhotoViews
 from hone.recipe.prediction import Asked, Prediction
 from hone.recipe.resolve import resolve_loss
 from hone.recipe.schema import Recipe
@@ -118,6 +118,11 @@ def evaluation_batches(recipe: Recipe, examples: Examples, preprocessing: Prepro
     return EvalBatches(examples, preprocessing, **_shared(recipe, world))
 
 
+def views(recipe: Recipe, examples: Examples, preprocessing: Preprocessing, world: World) -> PhotoViews:
+    """The inputs of training where they are the same in every epoch: what a frozen part can run over once."""
+    return PhotoViews(recipe, examples, preprocessing, world)
+
+
 def _shared(recipe: Recipe, world: World) -> dict[str, Any]:
     return {
         "batch_size": recipe.batch_size or _BATCH_SIZE,
@@ -196,7 +201,7 @@ def predict(loaded: Loaded, run: Run, paths: Sequence[str], asked: Asked) -> Ite
     """A prediction for each photo."""
     photos = find_photos(paths)
     examples = Examples(photos, torch.zeros(len(photos)), loaded.classes, loaded.task)
-    precision = Precision(run.recipe.precision, device=asked.device)
+    precision = asked.precision
     size = asked.batch_size or _BATCH_SIZE
     for inputs, _, indices in EvalBatches(
         examples, loaded.preprocessing, size, device=asked.device, channels_last=True

@@ -19,7 +19,6 @@ from hone.data.volumes.layouts import find_volumes, stem
 from hone.data.volumes.patches import read_middle
 from hone.data.volumes.preparing import Prepared, fill_image, prepared_shape, scratch
 from hone.data.volumes.scan import CaseFacts, look_at
-from hone.precision import Precision
 from hone.recipe.kinds.photos import class_prediction
 from hone.recipe.prediction import Asked, Prediction
 from hone.training import sliding_slabs
@@ -40,7 +39,7 @@ def predict(loaded: Loaded, run: Run, paths: Sequence[str], asked: Asked) -> Ite
     """
     if loaded.task == "segment-volume" and asked.out is None:
         raise ValueError("predict on volumes writes a NIfTI file for each: give --out FOLDER")
-    precision = Precision(run.recipe.precision, device=asked.device)
+    precision = asked.precision
 
     def network(inputs: Tensor) -> Tensor:
         with torch.inference_mode(), precision.autocast():
@@ -117,7 +116,7 @@ def _segment(
         torch.from_numpy(image)[None],
         window,
         overlap=preprocessing.overlap,
-        flips=preprocessing.flips,
+        flips=(0, 1, 2) if asked.flips else (),
         batch_size=size,
         device=asked.device,
     )
