@@ -128,10 +128,13 @@ class Bar:
         metrics = "  ".join(f"{name} {value:.3f}" for name, value in line["metrics"].items())
         self._console.print(
             f"[bold cyan]{self._epoch(line['update']):<10}[/] {line['update']}/{self._total}  {metrics}{mark}"
+            f"{'  ' + line['weights'] if 'weights' in line else ''}"
         )
         sys.stdout.flush()
 
     def _epoch(self, update: int) -> str:
+        if not self._total:
+            return "probe"
         whole = -(-self._total // self._per_epoch)
         return f"epoch {-(-update // self._per_epoch)}/{whole}"
 

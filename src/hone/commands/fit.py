@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from hone.commands.arguments import values_from_arguments
 from hone.commands.console import Bar, duration, say, speed
 from hone.recipe.build import Job, build_job
+from hone.recipe.cached import cache_training
 from hone.recipe.extension import extend_job
 from hone.recipe.folder import Run, is_started, open_run
 from hone.recipe.notes import notes
@@ -158,6 +159,10 @@ def fit(
         if not quiet:
             for subject, text in notes(job):
                 say(subject, text)
+        if cached := cache_training(job):
+            job.remarks.append(("features", cached))
+            if not quiet:
+                say("features", cached)
         noun = job.splits.train.noun
         with Bar(job.total_updates, job.train.updates_per_epoch, str(job.recipe.metric), noun=noun, quiet=quiet) as bar:
             result = carry_out(job, place, bar, stop, resume=run is not None)

@@ -14,7 +14,9 @@ from torch.optim import Optimizer
 
 from hone.data import Examples, Splits
 from hone.precision import Precision
+from hone.recipe.budget import measure_pace, within_budget
 from hone.recipe.choices import settle, warmup_updates
+from hone.recipe.folds import whole
 from hone.recipe.kinds import kind_of
 from hone.recipe.kinds.kind import Kind, TrainingBatches
 from hone.recipe.measured import arrange, as_planned, fitting
@@ -23,6 +25,7 @@ from hone.recipe.resolve import resolve_optimizer, resolve_schedule
 from hone.recipe.schema import Recipe
 from hone.recipe.source import Target
 from hone.recipe.state import Extension
+from hone.recipe.strategy import choose
 from hone.recipe.training_plan import parse_plan
 from hone.recipe.units import StandardizedLoss, Units
 from hone.schedules import bind_schedule, warmup
@@ -49,6 +52,7 @@ class Job:
         schedule: bound to the run's length.
         kind: of data.
         extensions: how often, since it was planned, the run was given another end.
+        remarks: (subject, text) about what was decided and done for it.
     """
 
     recipe: Recipe
@@ -65,6 +69,7 @@ class Job:
     kind: Kind
     units: Units | None = None
     extensions: tuple[Extension, ...] = ()
+    remarks: list[tuple[str, str]] = dataclasses.field(default_factory=list)
 
     @property
     def model(self) -> nn.Module:
@@ -73,7 +78,9 @@ class Job:
 
     @property
     def total_updates(self) -> int:
-        """Where the run ends: as planned, or as it was extended last."""
+        """Where the run ends: as planned, or as it was extended last; a probe makes no updates."""
+        if self.recipe.strategy == "probe":
+            return 0
         return self.extensions[-1].total_updates if self.extensions else int(self.recipe.updates or 0)
 
     @property
@@ -122,13 +129,15 @@ def build_job(recipe: Recipe, world: World, *, own: Kind | None = None, with_wei
     resolve_schedule(recipe.schedule)
     Precision(recipe.precision, device=world.device)  # refuses what the device lacks before anything is read
     kind = own if own is not None else kind_of(recipe.task, recipe.data)
-    splits = kind.read(recipe)
-    recipe = kind.prefer(recipe, splits, world.device)
+    splits = kind.read(recipe) if recipe.folds is None else whole(kind.read(recipe))
+    stated, recipe = recipe, kind.prefer(recipe, splits, world.device)
     criterion = kind.criterion(recipe, splits.train)
     units = Units.of(splits.train.targets) if splits.task == "regress" else None
     if units is not None:
         criterion = StandardizedLoss(criterion, units)
     target = kind.target(recipe, splits.train, with_weights=with_weights)
+    recipe, why = choose(stated, recipe, target, splits, world.device)
+    remarks = [("strategy", f"{why}  (--strategy none to decide yourself)")] if why else []
     if recipe.lora is not None:
         torch.manual_seed(recipe.seed)
         add_lora(target.model, recipe.lora, layers=recipe.lora_layers or ("*",))
@@ -147,6 +156,11 @@ def build_job(recipe: Recipe, world: World, *, own: Kind | None = None, with_wei
     if recipe.fit_batch:
         recipe = fitting(recipe, target.model, next(train.batches(0)), criterion, precision.kind, world)
         train = kind.training_batches(recipe, splits.train, preprocessing, world)
+    if recipe.budget is not None and recipe.strategy != "probe" and with_weights:
+        pace = measure_pace(target.model, criterion, precision, train, splits, recipe)
+        per_epoch = train.updates_per_epoch
+        recipe, why = within_budget(recipe, pace, per_epoch, can_probe=recipe.head == "probe")
+        remarks.append(("budget", why))
     schedule = build_schedule(recipe, train.updates_per_epoch)
     if hasattr(schedule, "read") and not len(splits.val):
         raise ValueError(f"schedule {recipe.schedule.name} follows the validation data, and there is none")
@@ -164,6 +178,7 @@ def build_job(recipe: Recipe, world: World, *, own: Kind | None = None, with_wei
         train,
         kind,
         units,
+        remarks=remarks,
     )
 
 

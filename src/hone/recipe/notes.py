@@ -23,10 +23,13 @@ def notes(job: Job) -> Iterator[tuple[str, str]]:
     trained, frozen = layers(job)
     moving, still = (sum(layer.parameters for layer in part) for part in (trained, frozen))
     share = f"{moving:,} of {moving + still:,} parameters"
-    start = "output layer from a probe, then " if recipe.head == "probe" else ""
+    fits = recipe.strategy == "probe"
+    start = "output layer from a probe, then " if recipe.head == "probe" and not fits else ""
     rest = ", batch statistics frozen" if recipe.norm == "frozen" else ""
     yield "trains", f"{start}{recipe.train}: {share}{rest}"
-    yield "schedule", _schedule(job)
+    yield from job.remarks
+    if job.recipe.strategy != "probe":
+        yield "schedule", _schedule(job)
     size = f"{job.preprocessing.describe()}, batch {recipe.batch_size}"
     kept = f" but {' '.join(recipe.keep_fp32)}" if recipe.keep_fp32 else ""
     times = f" x {recipe.accumulate}" if recipe.accumulate > 1 else ""

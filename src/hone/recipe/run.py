@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+from hone.recipe.averages import Averages
 from hone.recipe.build import Job
+from hone.recipe.cached import head_only
 from hone.recipe.extension import is_further_extended
 from hone.recipe.folder import Run, as_json
 from hone.recipe.meter import Meter
@@ -57,22 +59,26 @@ def carry_out(job: Job, run: Run, show: Show, stop: StopSignal, *, resume: bool 
         NonFiniteLossError: the loss became NaN or infinite; the best weights and the checkpoints before it are kept.
         OSError: a file can't be written; what was written before is whole.
     """
-    state = restore(job, run) if resume else RunState()
-    training = _Training(job, run, state, show, stop)
+    averages = Averages(job, run.checkpoints)
+    state = restore(job, run, averages) if resume else RunState()
+    training = _Training(job, run, state, averages, show, stop)
     with _begun(job, run, state), Record(run.path if job.world.is_first else None, state.loop.update) as record:
         finished = training.run(record)
+    if finished:
+        averages.end()
     if finished and job.world.is_first:
         _write_weights(job, run.last)
     return conclude(job, run, state, training.best_outputs, interrupted=not finished)
 
 
-def restore(job: Job, run: Run) -> RunState:
-    """Put the newest checkpoint's tensors and states back into the job."""
+def restore(job: Job, run: Run, averages: Averages) -> RunState:
+    """Put the newest checkpoint's tensors and states back into the job and its averages."""
     found = list_checkpoints(run.checkpoints)
     if not found:
         return RunState()
     checkpoint = read_checkpoint(found[-1])
     checkpoint.restore(job.model, job.optimizer)
+    averages.load(checkpoint.average)
     job.precision.load_state_dict(checkpoint.state["precision"])
     if hasattr(job.schedule, "load_state_dict") and not is_further_extended(job, checkpoint.state):
         job.schedule.load_state_dict(checkpoint.state["schedule"])
@@ -82,8 +88,9 @@ def restore(job: Job, run: Run) -> RunState:
 class _Training:
     """The body of the loop: what is told, what is kept, when it ends."""
 
-    def __init__(self, job: Job, run: Run, state: RunState, show: Show, stop: StopSignal) -> None:
+    def __init__(self, job: Job, run: Run, state: RunState, averages: Averages, show: Show, stop: StopSignal) -> None:
         self.job, self.run_folder, self.state, self.show, self.stop = job, run, state, show, stop
+        self.averages = averages
         self.meter = Meter(job, state)
         self.outputs: Outputs | None = None
         self.best_outputs: Outputs | None = None
@@ -95,8 +102,13 @@ class _Training:
             return True
         if self.state.loop.attempt == 0 and self.job.recipe.head == "probe":
             self.probe(record)
+        if not self.job.total_updates:
+            return True
+        if self.state.loop.attempt == 0:
+            self.averages.begin()
         for step in self.updates():
             self.meter.add(step)
+            self.averages.take(step)
             if step.metrics is not None or step.attempt % _TELL_EVERY == 0:
                 self.tell(record, self.meter.line(step))
             if step.metrics is not None:
@@ -104,21 +116,34 @@ class _Training:
             asked = self.is_asked_to_stop(step)
             if step.metrics is not None or asked or self.is_due(step):
                 self.save()
-            if self.is_out_of_patience():
-                return True
-            if asked:
+            if asked or self.is_out_of_patience():
                 break
-        return self.state.loop.update >= self.job.total_updates
+        finished = self.is_out_of_patience() or self.state.loop.update >= self.job.total_updates
+        if finished:
+            self.try_averages(record)
+        return finished
 
     def probe(self, record: Record) -> None:
         """Begin where the probe ends, and take its measure: what is kept is never worse."""
         start = time.monotonic()
-        start_from_probe(self.job)
-        self.state.evaluating += time.monotonic() - start
-        if len(self.job.splits.val):
+        with head_only(self.job) as found:
+            unseen = start_from_probe(self.job, found and found[0])
+            self.state.evaluating += time.monotonic() - start
+            if len(self.job.splits.val):
+                metrics = self.evaluate(found and found[1]) if unseen is None else self.measured(unseen)
+                self.state.baselines["linear probe"] = metrics[str(self.job.recipe.metric)]
+                self.tell(record, self.judge(metrics))
+
+    def try_averages(self, record: Record) -> None:
+        """Evaluate the averages of the run, and keep the one that is better than everything before it."""
+        tried = []
+        for name in self.averages.candidates():
             metrics = self.evaluate()
-            self.state.baselines["linear probe"] = metrics[str(self.job.recipe.metric)]
-            self.tell(record, self.judge(metrics))
+            line = self.judge(metrics)
+            tried.append(f"{name} {metrics[str(self.job.recipe.metric)]:.3f}{' (kept)' * line['best']}")
+            self.tell(record, {**line, "kind": "average", "weights": name})
+        if tried:
+            self.job.remarks.append(("averages", ", ".join(tried)))
 
     def updates(self) -> Any:
         """The loop itself, as the recipe says it."""
@@ -142,15 +167,18 @@ class _Training:
             state=self.state.loop,
         )
 
-    def evaluate(self) -> dict[str, float]:
-        """All metrics of the validation data, now."""
+    def evaluate(self, batches: Iterable[Any] | None = None) -> dict[str, float]:
+        """All metrics of the validation data, now; ``batches`` are the same data as features."""
         job, start = self.job, time.monotonic()
-        self.outputs = run_over(job.model, job.validation, job.criterion, job.precision, job.world, job.inference)
-        if job.units is not None:
-            self.outputs = job.units.restore(self.outputs)
-        metrics = measure(job.splits.task, self.outputs)
+        batches = job.validation if batches is None else batches
+        metrics = self.measured(run_over(job.model, batches, job.criterion, job.precision, job.world, job.inference))
         self.state.evaluating += time.monotonic() - start
         return metrics
+
+    def measured(self, outputs: Outputs) -> dict[str, float]:
+        """All metrics of outputs that are there already."""
+        self.outputs = outputs if self.job.units is None else self.job.units.restore(outputs)
+        return measure(self.job.splits.task, self.outputs)
 
     def judge(self, metrics: dict[str, float]) -> dict[str, Any]:
         """Keep the weights if they are the best so far; the line that says so."""
@@ -199,7 +227,9 @@ class _Training:
             "extensions": job.extensions,
         }
         update = self.state.loop.update
-        save_checkpoint(self.run_folder.checkpoints, update, Checkpoint.of(job.model, job.optimizer, state))
+        save_checkpoint(
+            self.run_folder.checkpoints, update, Checkpoint.of(job.model, job.optimizer, state, self.averages.tensors())
+        )
 
 
 @contextmanager

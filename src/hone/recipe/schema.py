@@ -26,6 +26,11 @@ class Recipe:
 
     Args:
         data: folder of train/CLASS and val/CLASS, or of CLASS alone, or a CSV of path,label
+        strategy: who decides what is not stated: probe (closed form on frozen features), finetune (from the probe, then
+            averages), none (only what is stated, and plain defaults), or auto: what suits data and network
+        budget: minutes that the run may take; decides its length, and whether there is time for more than a probe
+        folds: measure a probe by so many folds of all images instead of one held-out part
+        views: augmented views of each image that training sees again and again, so that a frozen part runs once
         task: what is learned: classify, multilabel, regress, segment, segment-volume, classify-volume, classify-video,
             or auto to see it from the data
         val_fraction: share of each class to hold out for validation where the data has no val part; 0 for none
@@ -87,6 +92,10 @@ class Recipe:
     """
 
     data: str
+    strategy: Literal["auto", "none", "probe", "finetune"] = "auto"
+    budget: float | None = None
+    folds: int | None = None
+    views: int | None = None
     task: Literal["auto", Task] = "auto"
     val_fraction: float = 0.2
     skip_unreadable: bool = False
@@ -152,13 +161,15 @@ class Recipe:
             object.__setattr__(self, "fit_batch", True)
         checks.integer("accumulate", self.accumulate, at_least=1)
         counts = ("lora", "batch_size", "epochs", "updates", "eval_every", "patience", "image_size", "frames", "clips")
-        for name in counts:
+        for name in (*counts, "views"):
             if getattr(self, name) is not None:
                 checks.integer(name, getattr(self, name), at_least=1)
         for name in ("warmup", "weight_decay"):
             if getattr(self, name) is not None:
                 checks.number(name, getattr(self, name), at_least=0)
-        for name in ("lr", "head_multiplier", "rate"):
+        if self.folds is not None:
+            checks.integer("folds", self.folds, at_least=2)
+        for name in ("lr", "head_multiplier", "rate", "budget"):
             if getattr(self, name) is not None:
                 checks.number(name, getattr(self, name), above=0)
         if self.layer_decay is not None:
@@ -172,12 +183,17 @@ class Recipe:
             raise ValueError(
                 f"epochs and updates both state the length of the run ({self.epochs}, {self.updates}); give one"
             )
+        if self.budget is not None and (self.epochs or self.updates) is not None:
+            raise ValueError(f"budget decides the length of the run, and {self._length()} states it; give one")
         if self.lora_layers and self.lora is None:
             raise ValueError(
                 f"lora_layers needs the adapters' rank, got lora_layers {self.lora_layers[0]} without lora"
             )
         if self.weights is not None and self.source is not None:
             raise ValueError(f"weights and from both state the source ({self.weights}, {self.source}); give one")
+
+    def _length(self) -> str:
+        return f"epochs {self.epochs}" if self.epochs is not None else f"updates {self.updates}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as they stand in ``recipe.yaml``."""

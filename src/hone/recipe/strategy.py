@@ -1,0 +1,131 @@
+"""Who decides what is not stated: the choice between a probe and fine-tuning, and what either of them takes."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import torch
+from torch import nn
+
+from hone.data import Examples, Splits
+from hone.recipe.schema import Recipe
+from hone.recipe.source import Target
+from hone.transfer.layers import is_stateful_norm
+from hone.transfer.probe import can_probe
+
+#: Up to so many images a class a probe on fixed features is as good as anything, and takes seconds.
+_FEW = 10
+#: For a task without classes, images in all.
+_FEW_NUMBERS = 50
+#: On a CPU a run sees about so many images (a minute of a small network), elsewhere the updates of `choices`.
+_CPU_IMAGES = 1200
+_CPU_EPOCHS = (3, 12)
+#: Rates fall by this factor a block where attention blocks repeat (BEiT, MAE); a convolutional trunk keeps one rate.
+_BLOCK_DECAY = 0.75
+#: Options that only training has: who states one wants to train.
+_OF_TRAINING = ("epochs", "updates", "lr", "train", "lora", "weight_decay", "layer_decay", "patience", "augment")
+
+
+def choose(stated: Recipe, recipe: Recipe, target: Target, splits: Splits, device: torch.device) -> tuple[Recipe, str]:
+    """Decide how to get the most out of these images and this network; what the user stated is never changed.
+
+    Args:
+        stated: the recipe as the user gave it.
+        recipe: the same with what the kind of data prefers.
+        target: the network.
+        splits: the data.
+        device: where it runs.
+
+    Returns:
+        The recipe with ``strategy`` decided and what follows from it, and why, in one line; empty where nothing was
+        decided.
+
+    Raises:
+        ValueError: what is stated contradicts itself: a probe with epochs, without a linear output layer or a source,
+            or folds without a probe.
+    """
+    wanted, why = (stated.strategy, "as stated") if stated.strategy != "auto" else _judged(stated, target, splits)
+    _check(stated, wanted, target, splits)
+    if wanted == "none":
+        return dataclasses.replace(recipe, strategy="none"), "" if stated.strategy == "none" else why
+    if wanted == "probe":
+        chosen = dataclasses.replace(recipe, strategy="probe", head="probe", train=recipe.train or "head", updates=1)
+        return chosen, f"probe: the output layer in closed form, {why}"
+    taken = _of_finetuning(stated, target, splits.train, device)
+    chosen = dataclasses.replace(recipe, strategy="finetune", **taken)  # type: ignore[arg-type]
+    start = "probe, then fine-tune from it" if can_probe(target.model, splits.task) else "fine-tune"
+    return chosen, f"{start}: {why}; averages are kept where val says so"
+
+
+def describe(splits: Splits) -> str:
+    """How many images of how many kinds: what the choice goes by.
+
+    Example:
+        >>> examples = Examples(["a", "b", "c"], torch.tensor([0, 1, 1]), ["daisy", "rose"])
+        >>> describe(Splits(examples, examples.take([]), examples.take([])))
+        '2 classes x 2 images'
+    """
+    examples = splits.train
+    if not examples.classes:
+        return f"{len(examples):,} images"
+    word = "labels" if examples.task == "multilabel" else "classes"
+    return f"{len(examples.classes)} {word} x {math.ceil(len(examples) / len(examples.classes)):,} images"
+
+
+def _judged(stated: Recipe, target: Target, splits: Splits) -> tuple[str, str]:
+    if not target.origin:
+        return "none", "random weights have no features to build on: plain training"
+    asked = [name for name in _OF_TRAINING if getattr(stated, name) is not None]
+    if stated.folds is not None and can_probe(target.model, splits.task):
+        return "probe", f"{stated.folds} folds of {describe(splits)}"
+    if _is_small(splits.train) and can_probe(target.model, splits.task) and not asked:
+        return "probe", f"{describe(splits)} are too few to move the trunk"
+    return "finetune", describe(splits)
+
+
+def _is_small(examples: Examples) -> bool:
+    if not examples.classes:
+        return len(examples) <= _FEW_NUMBERS
+    return len(examples) <= _FEW * len(examples.classes)
+
+
+def _check(stated: Recipe, wanted: str, target: Target, splits: Splits) -> None:
+    if stated.folds is not None and wanted != "probe":
+        raise ValueError(f"folds measures a probe, and strategy is {wanted}; give strategy probe, or leave folds out")
+    if wanted != "probe":
+        return
+    if stated.epochs is not None or (stated.updates or 1) > 1:
+        raise ValueError("strategy probe makes no updates; leave epochs and updates out, or give strategy finetune")
+    if not target.origin:
+        raise ValueError("strategy probe needs the weights of a source, and this network's are random")
+    if not can_probe(target.model, splits.task):
+        raise ValueError(
+            f"strategy probe needs one linear output layer and photos, and {target.name} has not; "
+            "give strategy finetune"
+        )
+
+
+def _of_finetuning(stated: Recipe, target: Target, examples: Examples, device: torch.device) -> dict[str, object]:
+    taken: dict[str, object] = {}
+    if stated.augment is None and stated.train == "head" and stated.views is None:
+        taken["augment"] = "none"  # the trunk then runs once
+    if stated.layer_decay is None:
+        taken["layer_decay"] = layer_decay(target.model)
+    if stated.epochs is None and stated.updates is None and device.type == "cpu":
+        fewest, most = _CPU_EPOCHS
+        taken["epochs"] = min(max(round(_CPU_IMAGES / len(examples)), fewest), most)
+    return taken
+
+
+def layer_decay(model: nn.Module) -> float:
+    """How rates fall with depth: by block where a network has attention blocks and no batch norm.
+
+    Example:
+        >>> from torchvision.models import resnet18
+        >>> layer_decay(resnet18())
+        1.0
+    """
+    modules = list(model.modules())
+    attends = any("attention" in type(module).__name__.lower() for module in modules)
+    return _BLOCK_DECAY if attends and not any(is_stateful_norm(module) for module in modules) else 1.0
