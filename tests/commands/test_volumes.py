@@ -139,6 +139,21 @@ def test_memory_changes_the_number_of_windows_and_nothing_else(run: Run, tmp_pat
     assert "memory must be at least" in capsys.readouterr().err and not (tmp_path / "c").exists()
 
 
+def test_flips_take_the_mean_over_mirrored_volumes(run: Run, tmp_path: Path) -> None:
+    """Of a volume and its mirror image the label maps are mirror images, which they are not without flips."""
+    image, _ = balls((18, 16, 17), 3)
+    noisy = 0.25 * image + np.random.default_rng(1).normal(0, 0.5, image.shape).astype(np.float32)
+    for name, voxels in (("plain", noisy), ("mirror", noisy[::-1])):
+        save(tmp_path / "in" / f"{name}.nii.gz", np.ascontiguousarray(voxels))
+    labels = {}
+    for name, words in (("once", ()), ("flips", ("--flips",))):
+        out = tmp_path / name
+        assert cli.main(["predict", str(run.path), str(tmp_path / "in"), "--out", str(out), *words]) == 0
+        plain, mirror = (np.asarray(nibabel.load(out / f"{k}.nii.gz").dataobj) for k in ("plain", "mirror"))
+        labels[name] = (plain != mirror[::-1]).mean()
+    assert labels["flips"] < 1e-3 < labels["once"]
+
+
 def test_predict_says_what_does_not_fit(run: Run, tmp_path: Path, capsys: Said) -> None:
     image, _ = balls((13, 14, 15), 1)
     two = save(tmp_path / "two.nii.gz", np.stack([image, image], axis=-1))

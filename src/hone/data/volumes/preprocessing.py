@@ -76,7 +76,6 @@ class VolumePreprocessing:
         spacing: distance of voxels along each RAS axis, mm; None leaves each volume as it is.
         channels: normalisation of each channel.
         overlap: of neighbouring windows at prediction, in [0, 1).
-        flips: RAS axes whose mirror images are predicted too, and the mean taken.
 
     Raises:
         ValueError: a size, a spacing or an overlap is out of its range.
@@ -93,7 +92,6 @@ class VolumePreprocessing:
     spacing: tuple[float, float, float] | None
     channels: tuple[ChannelNormalization, ...]
     overlap: float = 0.5
-    flips: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for size in self.patch_size:
@@ -103,8 +101,6 @@ class VolumePreprocessing:
         if len(self.patch_size) != 3 or (self.spacing is not None and len(self.spacing) != 3):
             raise invalid("patch_size and spacing", "be three numbers each", (self.patch_size, self.spacing))
         number("overlap", self.overlap, at_least=0, below=1)
-        for axis in self.flips:
-            integer("flips", axis, at_least=0, at_most=2)
 
     def spacing_of(self, own: Sequence[float]) -> tuple[float, float, float]:
         """The spacing at which a volume is seen: the common one, or its own where that is as good as the same."""

@@ -177,7 +177,7 @@ def inference(recipe: Recipe, preprocessing: VolumePreprocessing, classes: Seque
 def windows(model: nn.Module, inputs: Tensor, preprocessing: VolumePreprocessing, multiple: Sequence[int]) -> Tensor:
     """The logits of whole volumes, (1, C, *spatial)."""
     window = window_for(inputs.shape[2:], preprocessing.patch_size, multiple)
-    return sliding_window(model, inputs, window, overlap=preprocessing.overlap, flips=preprocessing.flips)
+    return sliding_window(model, inputs, window, overlap=preprocessing.overlap)
 
 
 def window_for(shape: Sequence[int], patch_size: Sequence[int], multiple: Sequence[int]) -> tuple[int, ...]:
