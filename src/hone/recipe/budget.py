@@ -67,14 +67,15 @@ def within_budget(recipe: Recipe, pace: Pace, updates_per_epoch: int, *, can_pro
     minutes = float(recipe.budget or 0.0)
     updates = pace.updates(minutes, updates_per_epoch)
     if updates >= updates_per_epoch:
-        chosen = dataclasses.replace(recipe, updates=updates, eval_every=min(recipe.eval_every or updates, updates))
+        every = min(recipe.eval_every or updates, updates)
+        chosen = dataclasses.replace(recipe, updates=updates, eval_every=every, budget=None)
         return chosen, f"{minutes:g} min allow {updates} updates of {pace.update:.2g} s"
     epoch = pace.update * updates_per_epoch / 60
     if not can_probe:
         raise ValueError(
             f"budget of {minutes:g} min is too short for one epoch ({epoch:.2g} min), and there is no probe"
         )
-    chosen = dataclasses.replace(recipe, strategy="probe", head="probe", updates=1, eval_every=1)
+    chosen = dataclasses.replace(recipe, strategy="probe", head="probe", updates=1, eval_every=1, budget=None)
     return chosen, f"{minutes:g} min are too short for one epoch ({epoch:.2g} min): the probe alone"
 
 
@@ -105,7 +106,7 @@ def measure_pace(
         with precision.autocast():
             loss = criterion(model(inputs), target)
         loss.backward()  # type: ignore[no-untyped-call]
-        float(loss)  # waits for a device
+        loss.item()  # waits for a device
         update = min(update, time.perf_counter() - start)
         model.zero_grad(set_to_none=True)
         start = time.perf_counter()

@@ -183,17 +183,12 @@ class Recipe:
             raise ValueError(
                 f"epochs and updates both state the length of the run ({self.epochs}, {self.updates}); give one"
             )
-        if self.budget is not None and (self.epochs or self.updates) is not None:
-            raise ValueError(f"budget decides the length of the run, and {self._length()} states it; give one")
         if self.lora_layers and self.lora is None:
             raise ValueError(
                 f"lora_layers needs the adapters' rank, got lora_layers {self.lora_layers[0]} without lora"
             )
         if self.weights is not None and self.source is not None:
             raise ValueError(f"weights and from both state the source ({self.weights}, {self.source}); give one")
-
-    def _length(self) -> str:
-        return f"epochs {self.epochs}" if self.epochs is not None else f"updates {self.updates}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as they stand in ``recipe.yaml``."""

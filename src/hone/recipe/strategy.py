@@ -91,6 +91,9 @@ def _is_small(examples: Examples) -> bool:
 
 
 def _check(stated: Recipe, wanted: str, target: Target, splits: Splits) -> None:
+    length = next((f"{name} {value}" for name in ("epochs", "updates") if (value := getattr(stated, name))), "")
+    if stated.budget is not None and length:
+        raise ValueError(f"budget decides the length of the run, and {length} states it; give one")
     if stated.folds is not None and wanted != "probe":
         raise ValueError(f"folds measures a probe, and strategy is {wanted}; give strategy probe, or leave folds out")
     if wanted != "probe":

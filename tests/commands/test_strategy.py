@@ -1,0 +1,305 @@
+"""Who decides: what hone chooses where nothing is stated, what it never changes, and what it never pays for twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from hone import cli
+from hone.models import import_name
+from hone.recipe import Run
+from hone.recipe.run import _Training
+from hone.training import read_record
+
+from .made import class_folders, differing, flat_photos, write_table
+
+Fit = Callable[..., Run]
+
+
+@pytest.fixture(scope="module")
+def source(own_folder: Path) -> str:
+    """Weights of the user's own network, as if it had been trained elsewhere."""
+    torch.manual_seed(3)
+    build = import_name("own_parts:normed", what="model")
+    torch.save(build().state_dict(), own_folder / "source.pth")
+    return str(own_folder / "source.pth")
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """16 photos a class: enough to move the trunk."""
+    root = tmp_path_factory.mktemp("many")
+    class_folders(root / "train", (16, 16, 16))
+    class_folders(root / "val", (5, 5, 5), seed=1)
+    return root
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """6 photos a class."""
+    root = tmp_path_factory.mktemp("few")
+    class_folders(root / "train", (6, 6, 6))
+    class_folders(root / "val", (3, 3, 3), seed=1)
+    return root
+
+
+@pytest.fixture(scope="module")
+def words(source: str) -> list[str]:
+    """A network with a source, small, on the CPU; nothing else is stated."""
+    return [
+        "--model",
+        "own_parts:normed",
+        "--weights",
+        source,
+        "--image-size",
+        "32",
+        "--batch-size",
+        "8",
+        "--device",
+        "cpu",
+    ]
+
+
+@pytest.fixture(scope="module")
+def run(words: list[str], tmp_path_factory: pytest.TempPathFactory) -> Fit:
+    """run(DATA, "--option", ...): a run that succeeds."""
+
+    def succeed(data: Path, *more: str) -> Run:
+        out = tmp_path_factory.mktemp("runs") / "run"
+        assert cli.main(["fit", str(data), *words, *more, "--out", str(out)]) == 0
+        return Run(out)
+
+    return succeed
+
+
+@pytest.fixture
+def fails(words: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """fails(DATA, "--option", ...): the one line that a run ends with, nothing written."""
+
+    def fail(data: Path, *more: str) -> str:
+        capfd.readouterr()
+        assert cli.main(["fit", str(data), *words, *more, "--out", str(tmp_path / "out")]) == 2
+        said = capfd.readouterr().err
+        assert said.startswith("hone: ") and said.count("\n") == 1 and not (tmp_path / "out").exists()
+        return said
+
+    return fail
+
+
+def note(run: Run, subject: str) -> str:
+    """What the result says about a subject; empty where it says nothing."""
+    return next((text.partition(": ")[2] for text in run.result.notes if text.startswith(f"{subject}: ")), "")
+
+
+def trunk(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: tensor for name, tensor in state.items() if not name.startswith("9.")}
+
+
+def test_few_photos_get_a_probe(run: Fit, few: Path, source: str) -> None:
+    found = run(few)
+    assert found.recipe.strategy == "probe" and found.result.updates == 0
+    assert note(found, "strategy").startswith("probe: the output layer in closed form, 3 classes x 6 images")
+    before, after = torch.load(source, weights_only=True), load_file(found.best)
+    assert all(torch.equal(before[name], tensor) for name, tensor in trunk(after).items())
+    assert differing(found.best, found.last) == []
+    assert found.result.best is not None and found.result.best.value == found.result.baselines["linear probe"]
+    assert found.report.exists()
+
+
+def test_a_probe_repeats_from_its_recipe(run: Fit, few: Path, tmp_path: Path) -> None:
+    found = run(few)
+    assert cli.main(["fit", "--config", str(found.path / "recipe.yaml"), "--out", str(tmp_path / "again")]) == 0
+    assert differing(found.best, tmp_path / "again" / "best.safetensors") == []
+
+
+def test_more_photos_get_fine_tuning_never_worse_than_the_probe(run: Fit, many: Path) -> None:
+    found = run(many)
+    recipe, result = found.recipe, found.result
+    assert (recipe.strategy, recipe.head, recipe.train, recipe.augment) == ("finetune", "probe", "all", "light")
+    assert recipe.updates == 12 * 6  # of 48 photos the most epochs that a CPU gets
+    assert "3 classes x 16 images" in note(found, "strategy")
+    assert result.best is not None and result.best.value >= result.baselines["linear probe"]
+    tried = [line for line in read_record(found.path) if line["kind"] == "average"]
+    assert tried[0]["weights"] == "average of the last updates" and len(tried) == 3
+    assert result.best.value == max(
+        line["metrics"][result.metric] for line in read_record(found.path) if line["kind"] in ("eval", "average")
+    )
+    assert note(found, "averages").count("of the way from the probe") == 2
+    assert not list(found.checkpoints.glob("start*"))
+
+
+def test_what_is_stated_is_never_changed(run: Fit, few: Path) -> None:
+    stated = {"epochs": "2", "lr": "0.003", "layer_decay": "0.9", "augment": "strong", "head": "random", "warmup": "3"}
+    more = [part for name, value in stated.items() for part in (f"--{name.replace('_', '-')}", value)]
+    recipe = run(few, *more).recipe
+    assert (recipe.strategy, recipe.updates, recipe.lr, recipe.layer_decay) == ("finetune", 4, 0.003, 0.9)
+    assert (recipe.augment, recipe.head, recipe.warmup, recipe.train) == ("strong", "random", 3, "all")
+
+
+def test_none_is_exactly_what_is_stated(run: Fit, few: Path) -> None:
+    found = run(few, "--strategy", "none")
+    recipe = found.recipe
+    assert (recipe.strategy, recipe.updates, recipe.layer_decay, recipe.augment) == ("none", 3 * 2, 1.0, "light")
+    assert {line["kind"] for line in read_record(found.path)} == {"train", "eval"}
+    assert not note(found, "strategy")
+
+
+def test_random_weights_are_trained_plainly(many: Path, tmp_path: Path) -> None:
+    words = ["--model", "own_parts:normed", "--image-size", "32", "--updates", "2", "--device", "cpu"]
+    assert cli.main(["fit", str(many), *words, "--out", str(tmp_path / "run")]) == 0
+    found = Run(tmp_path / "run")
+    assert found.recipe.strategy == "none" and "random weights" in note(found, "strategy")
+
+
+# Never pay twice
+
+
+@pytest.mark.parametrize("train", ["head", "4,head", "head; 5: 3,4,head"])
+def test_cached_training_is_training(run: Fit, many: Path, train: str) -> None:
+    common = ("--train", train, "--augment", "none", "--strategy", "none", "--head", "random", "--epochs", "2")
+    cached, plain = run(many, *common), run(many, *common, "--cache", "0")
+    assert "frozen part runs once: 63 x " in note(cached, "features") and not note(plain, "features")
+    assert differing(cached.last, plain.last) == []
+    assert differing(cached.best, plain.best) == []
+
+
+def test_a_head_that_trains_alone_sees_the_centre_crop(run: Fit, many: Path) -> None:
+    found = run(many, "--train", "head", "--epochs", "3")
+    assert found.recipe.augment == "none" and "frozen part runs once" in note(found, "features")
+    assert "photos are augmented anew" in note(
+        run(many, "--train", "head", "--augment", "light", "--epochs", "1"), "features"
+    )
+
+
+def test_views_are_kept_and_drawn(run: Fit, many: Path) -> None:
+    words = ("--train", "head", "--views", "3", "--epochs", "2", "--head", "random")
+    found = run(many, *words)
+    assert f"{3 * 48 + 15} x 64 numbers computed" in note(found, "features")
+    assert f"{3 * 48 + 15} x 64 numbers found" in note(again := run(many, *words), "features")
+    assert differing(found.last, again.last) == []
+    assert differing(found.last, run(many, *words[:3], "2", *words[4:]).last) != []
+
+
+def test_a_changed_photo_is_another_cache(run: Fit, few: Path, tmp_path: Path) -> None:
+    data = class_folders(tmp_path / "data", (6, 6, 6))
+    words = ("--train", "head", "--augment", "none", "--epochs", "1", "--val-fraction", "0")
+    assert "computed" in note(run(data, *words), "features")
+    assert "found" in note(run(data, *words), "features")
+    file = next((data / "ant").iterdir())
+    content = bytearray(file.read_bytes())
+    from PIL import Image
+
+    pixels = np.array(Image.open(file))
+    pixels[3, 3, 0] ^= 1
+    Image.fromarray(pixels).save(file)
+    assert content != file.read_bytes()
+    assert "computed" in note(run(data, *words), "features")
+
+
+def test_a_damaged_cache_is_made_anew_and_said(
+    run: Fit, many: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HONE_CACHE", str(tmp_path))
+    words = ("--train", "head", "--augment", "none", "--epochs", "1")
+    first = run(many, *words)
+    for file in (tmp_path / "features").glob("*.bin"):
+        content = bytearray(file.read_bytes())
+        content[5] ^= 1
+        file.write_bytes(content)
+    again = run(many, *words)
+    assert "computed anew: " in note(again, "features") and "is damaged" in note(again, "features")
+    assert differing(first.last, again.last) == []
+
+
+def test_no_room_is_said_and_costs_time_only(
+    run: Fit, many: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HONE_CACHE", str(tmp_path))
+    words = ("--train", "head", "--augment", "none", "--epochs", "1")
+    found = run(many, *words, "--cache", "1kB")
+    assert "run in every epoch: frozen features need" in note(found, "features")
+    assert "--cache allows 1.0 kB" in note(found, "features")
+    assert differing(found.last, run(many, *words).last) == []
+
+
+# Averages
+
+
+def test_a_run_that_goes_on_averages_as_one_that_was_never_stopped(
+    run: Fit, many: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run(many, "--epochs", "2")
+    with monkeypatch.context() as patch:
+        patch.setattr(_Training, "is_asked_to_stop", lambda self, step: step.update == 7)
+        stopped = run(many, "--epochs", "2")
+    assert stopped.result.interrupted and (stopped.checkpoints / "start.safetensors").exists()
+    assert cli.main(["fit", "--resume", str(stopped.path)]) == 0
+    lines = [
+        [line["metrics"] for line in read_record(each.path) if line["kind"] == "average"] for each in (whole, stopped)
+    ]
+    assert lines[0] == lines[1] and len(lines[0]) == 3
+    assert differing(whole.best, stopped.best) == [] and differing(whole.last, stopped.last) == []
+
+
+# Budget and folds
+
+
+def test_a_budget_decides_the_length(run: Fit, many: Path) -> None:
+    found = run(many, "--budget", "1")
+    assert found.recipe.strategy == "finetune" and 30 * 6 >= int(found.recipe.updates or 0) >= 6
+    assert found.result.seconds < 60
+    assert "1 min allow" in note(found, "budget")
+
+
+def test_a_budget_too_small_for_an_epoch_is_a_probe(run: Fit, many: Path) -> None:
+    found = run(many, "--budget", "0.001")
+    assert found.recipe.strategy == "probe" and "too short for one epoch" in note(found, "budget")
+    assert found.result.updates == 0
+
+
+def test_folds_measure_every_photo(run: Fit, few: Path) -> None:
+    found = run(few, "--folds", "3")
+    assert found.recipe.strategy == "probe" and "3 folds of 3 classes x 9 images" in note(found, "strategy")
+    assert sum(map(sum, found.result.confusion or [])) == 27
+
+
+@pytest.mark.parametrize("task", ["multilabel", "regress"])
+def test_labels_and_numbers_have_probes(run: Fit, tmp_path: Path, task: str) -> None:
+    names = flat_photos(tmp_path / "photos", 30)
+    label = {"multilabel": lambda k: ("ant", "bee", "ant;cat")[k % 3], "regress": lambda k: 10 * (k % 3) + 5}[task]
+    table = write_table(
+        tmp_path / "data.csv", [("path", "label"), *((f"photos/{n}", label(k)) for k, n in enumerate(names))]
+    )
+    found = run(table, "--strategy", "probe", "--task", task)
+    assert found.recipe.strategy == "probe" and found.result.best is not None
+    if task == "regress":
+        assert found.result.final["r2"] > 0.8
+    else:
+        assert found.result.best.value > 0.8
+
+
+# What a user can get wrong
+
+
+def test_contradictions_are_one_line(fails: Callable[..., str], few: Path) -> None:
+    assert "strategy probe makes no updates" in fails(few, "--strategy", "probe", "--epochs", "3")
+    assert "folds measures a probe, and strategy is finetune" in fails(few, "--strategy", "finetune", "--folds", "3")
+    assert "budget decides the length of the run, and epochs 3 states it" in fails(
+        few, "--budget", "2", "--epochs", "3"
+    )
+    assert "views must be 1 where augment is none" in fails(few, "--train", "head", "--augment", "none", "--views", "2")
+    assert "views needs a frozen part that runs once: everything trains" in fails(few, "--views", "2", "--epochs", "1")
+    assert "augment strong mixes" in fails(few, "--train", "head", "--augment", "strong", "--views", "2")
+    assert "budget must be a finite number above 0, got -1" in fails(few, "--budget", "-1")
+    assert "folds must be at most" in fails(few, "--folds", "100")
+
+
+def test_a_probe_needs_a_source_and_a_linear_head(few: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    words = ["--model", "own_parts:normed", "--strategy", "probe", "--out", str(tmp_path / "out"), "--device", "cpu"]
+    assert cli.main(["fit", str(few), *words]) == 2
+    assert "needs the weights of a source" in capfd.readouterr().err
