@@ -17,6 +17,7 @@ from hone.precision import Precision
 from hone.recipe.budget import measure_pace, within_budget
 from hone.recipe.choices import settle, warmup_updates
 from hone.recipe.folds import whole
+from hone.recipe.fused_head import MANY_CLASSES, fuse_head
 from hone.recipe.kinds import kind_of
 from hone.recipe.kinds.kind import Kind, TrainingBatches
 from hone.recipe.measured import arrange, as_planned, fitting
@@ -148,11 +149,14 @@ def build_job(recipe: Recipe, world: World, *, own: Kind | None = None, with_wei
     recipe = settle(recipe, target, splits.task, world.device, train.updates_per_epoch)
     precision = Precision(recipe.precision, device=world.device)
     place(target.model, world.device, recipe.layout, recipe.keep_fp32)
+    criterion = _moved(criterion, world.device)
+    if world.size == 1 and splits.task.startswith("segment") and len(splits.classes) >= MANY_CLASSES:
+        blank, *_ = kind.trial_batch(recipe, splits.train, preprocessing, train, world.device)
+        criterion = fuse_head(target.model, criterion, blank)
     arrange(target.model, recipe)
     plan = parse_plan(str(recipe.train), recipe.norm)
     check_plan(target.model, plan)
     apply_freeze(target.model, plan)
-    criterion = _moved(criterion, world.device)
     if recipe.fit_batch:
         recipe = fitting(recipe, target.model, next(train.batches(0)), criterion, precision.kind, world)
         train = kind.training_batches(recipe, splits.train, preprocessing, world)
