@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import ImageColor
+from PIL import Image, ImageColor
 
 from hone.report import Case
-from hone.report.cases import case_gallery
-from hone.report.overlays import COLORS, three_planes
+from hone.report.cases import case_gallery, ends
+from hone.report.overlays import COLORS, beside, three_planes, tint
 
 
 def near(pixel: tuple[int, ...], color: str, by: int = 12) -> bool:
@@ -70,3 +70,30 @@ def test_the_gallery_names_what_it_shows(tmp_path: Path, labels: np.ndarray) -> 
     assert "worst: 0.500 Dice" in page and "images/b.nii.gz" in page and "&lt;tumour&gt;" in page
     assert COLORS[0] in page and COLORS[1] in page
     assert case_gallery([], ["liver"], tmp_path) is None
+
+
+def test_image_truth_and_prediction_stand_in_a_row() -> None:
+    image = np.full((30, 60, 3), 90, dtype=np.uint8)
+    truth, predicted = np.zeros((2, 30, 60), dtype=bool), np.zeros((2, 30, 60), dtype=bool)
+    truth[1, 5:25, 5:25] = True
+    predicted[0, 5:25, 35:55] = True
+    sheet = np.asarray(beside(image, list(truth), list(predicted)))
+    assert sheet.shape == (210, 3 * 420 + 16, 4)
+    panels = [sheet[..., :3][:, k * 428 : k * 428 + 420] for k in range(3)]
+    assert (panels[0] == 90).all() and (sheet[:, 420:428, 3] == 0).all()
+    assert not len(colored(panels[1], COLORS[0])) and colored(panels[1], COLORS[1]).mean(0)[1] < 150
+    assert not len(colored(panels[2], COLORS[1])) and colored(panels[2], COLORS[0]).mean(0)[1] > 270
+
+
+def test_areas_that_reach_the_border_have_their_line_there() -> None:
+    whole = np.asarray(tint(Image.new("RGB", (20, 10), "#202020"), [np.ones((10, 20), dtype=bool)]))
+    line = (np.abs(whole.astype(int) - ImageColor.getrgb(COLORS[0])) <= 12).all(-1)
+    assert line[0].all() and line[-1].all() and line[:, 0].all() and line[:, -1].all() and not line[4:6, 5:15].any()
+
+
+def test_few_samples_are_shown_once_each() -> None:
+    assert ends([]) == {} and ends([float("nan")]) == {} and ends([0.5]) == {0: "best"}
+    assert ends([0.1 * k for k in range(8)]) == {
+        0: "worst", 1: "worst 2", 2: "worst 3", 7: "best", 6: "best 2", 5: "best 3",
+    }  # fmt: skip
+    assert len(ends([0.3, 0.1, 0.2])) == 2

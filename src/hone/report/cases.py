@@ -33,7 +33,9 @@ def ends(values: Sequence[float]) -> dict[int, str]:
     return dict(ranks)
 
 
-def case_gallery(cases: Sequence[Case], classes: Sequence[str], folder: Path, score: str = "Dice") -> Markup | None:
+def case_gallery(
+    cases: Sequence[Case], classes: Sequence[str], folder: Path, score: str = "Dice", *, flat: bool = False
+) -> Markup | None:
     """A figure a case: its picture, its file, and the score of each class.
 
     Args:
@@ -41,6 +43,7 @@ def case_gallery(cases: Sequence[Case], classes: Sequence[str], folder: Path, sc
         classes: the names of those that are drawn, in the order of their colours.
         folder: of the run, in which the pictures lie.
         score: what ``Case.value`` and ``Case.scores`` are.
+        flat: whether a picture is a row, of image, truth and prediction: the figures then stand one below the other.
     """
     if not cases:
         return None
@@ -48,18 +51,19 @@ def case_gallery(cases: Sequence[Case], classes: Sequence[str], folder: Path, sc
         element("li", element("i", style=f"background:{color}"), name)
         for name, color in zip(classes, legend_colors(len(classes)), strict=True)
     ]
-    figures = [_figure(case, folder, score) for case in cases]
-    return joined(element("ul", key, class_="key"), element("div", figures, class_="cases"))
+    what = "image, truth and prediction" if flat else "truth above, prediction below"
+    figures = [_figure(case, folder, score, what) for case in cases]
+    return joined(element("ul", key, class_="key"), element("div", figures, class_="cases flat" if flat else "cases"))
 
 
-def _figure(case: Case, folder: Path, score: str) -> Markup:
+def _figure(case: Case, folder: Path, score: str, what: str) -> Markup:
     name = Path(case.path).name
     try:
         uri = data_uri((folder / case.picture).read_bytes(), "image/png")
     except OSError:
         uri = None
     picture = (
-        element("img", src=uri, alt=f"{name}: truth above, prediction below")
+        element("img", src=uri, alt=f"{name}: {what}")
         if uri
         else element("div", "this picture is not here any more", class_="gone")
     )

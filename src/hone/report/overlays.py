@@ -152,7 +152,7 @@ def beside(image: np.ndarray, truth: Sequence[np.ndarray], predicted: Sequence[n
         predicted: likewise.
 
     Returns:
-        An RGB picture; small images are enlarged, so that lines are thin, and large ones reduced.
+        A picture, clear between the three; small images are enlarged, so that lines are thin, large ones reduced.
     """
     from PIL import Image
 
@@ -161,7 +161,7 @@ def beside(image: np.ndarray, truth: Sequence[np.ndarray], predicted: Sequence[n
     size = (max(1, round(plain.width * scale)), max(1, round(plain.height * scale)))
     plain = plain.resize(size, Image.Resampling.BICUBIC if scale > 1 else Image.Resampling.LANCZOS)
     panels = [plain, tint(plain.copy(), truth), tint(plain.copy(), predicted)]
-    sheet = Image.new("RGB", (3 * plain.width + 2 * _GAP, plain.height), "#0b0d10")
+    sheet = Image.new("RGBA", (3 * plain.width + 2 * _GAP, plain.height))
     for place, panel in enumerate(panels):
         sheet.paste(panel, (place * (plain.width + _GAP), 0))
     return sheet

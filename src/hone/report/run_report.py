@@ -194,6 +194,7 @@ def _notes(run: RunFolder) -> Markup | None:
 def _quality(run: RunFolder, result: Result) -> list[Markup | None]:
     parts = quality_parts(result, run.classes)
     roots = [Path(result.data), run.path] if result.data else [run.path]
+    flat = result.task == "segment"
     return [
         section(
             "Where it is right",
@@ -203,8 +204,8 @@ def _quality(run: RunFolder, result: Result) -> list[Markup | None]:
         ),
         section(
             "The worst cases and the best",
-            "The truth above, the prediction below.",
-            case_gallery(result.cases, run.classes[1:], run.path),
+            "Image, truth, prediction." if flat else "The truth above, the prediction below.",
+            case_gallery(result.cases, [row.name for row in result.per_class or []], run.path, flat=flat),
             name="cases",
         ),
         section("Where it errs", mistakes_intro(result), mistake_gallery(result.mistakes, roots), name="mistakes"),

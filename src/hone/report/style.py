@@ -142,8 +142,10 @@ svg .points{fill:var(--c1);opacity:.5}
 .key{display:flex;flex-wrap:wrap;gap:6px 20px;list-style:none;margin:0 0 20px;padding:0;font-size:14px}
 .key i{display:inline-block;width:11px;height:11px;border-radius:3px;margin-right:8px}
 .cases{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,420px),1fr));gap:32px 24px}
+.cases.flat{grid-template-columns:repeat(auto-fit,minmax(min(100%,560px),1fr))}
 .cases figure{margin:0;min-width:0}
 .cases img{display:block;width:100%;height:auto;border-radius:10px;background:#0b0d10}
+.cases.flat img{background:none;border-radius:6px}
 .cases figcaption{margin:10px 0 0;font-size:14px;line-height:1.5}
 .cases .path{font-size:12.5px;color:var(--soft);margin:2px 0 0;overflow:hidden;text-overflow:ellipsis;
   white-space:nowrap}
