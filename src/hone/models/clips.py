@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hone import checks
-from hone.models.time_convolution import Clock, inflate_convolutions
+from hone.models.time_convolution import Clock, TimeConv, inflate_convolutions
 from hone.transfer import find_head
 
 POOLINGS = ("mean", "attention")
@@ -76,6 +76,24 @@ class ClipModel(nn.Module):
         features: Tensor = self.backbone(clips.transpose(1, 2).flatten(0, 1))
         logits: Tensor = self.head(self.pool(features.view(count, frames, -1)))
         return logits
+
+
+def look_aside(model: nn.Module) -> None:
+    """Let a few channels of every inflated convolution see the frames beside; what a still image gives stays.
+
+    Example:
+        >>> from torchvision.models import resnet18
+        >>> model = ClipModel(resnet18(num_classes=4), time_kernel=3).eval()
+        >>> clip = torch.randn(1, 3, 4, 32, 32)
+        >>> torch.allclose(model(clip), model(clip.flip(2)), atol=1e-5)
+        True
+        >>> look_aside(model)
+        >>> torch.allclose(model(clip), model(clip.flip(2)), atol=1e-5)
+        False
+    """
+    for layer in model.modules():
+        if isinstance(layer, TimeConv):
+            layer.look_aside()
 
 
 class MeanPool(nn.Module):

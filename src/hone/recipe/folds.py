@@ -57,10 +57,10 @@ def out_of_fold(features: Tensor, target: Tensor, outputs: int, task: str, folds
     count = len(target)
     if folds > count:
         raise checks.invalid("folds", f"be at most the number of images, {count}", folds)
-    if task == "classify" and int(torch.bincount(target, minlength=outputs).min()) < 2:
+    if task.startswith("classify") and int(torch.bincount(target, minlength=outputs).min()) < 2:
         raise ValueError("folds needs at least 2 images of each class: one to fit to, one to measure on")
     order = torch.randperm(count, generator=torch.Generator().manual_seed(derive("folds", seed)))
-    kinds = target if task == "classify" else torch.zeros(count, dtype=torch.int64)
+    kinds = target if task.startswith("classify") else torch.zeros(count, dtype=torch.int64)
     places = torch.empty(count, dtype=torch.int64)
     for kind in range(int(kinds.max()) + 1):
         members = order[kinds[order] == kind]

@@ -67,10 +67,11 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Case:
-    """A sample of a segmentation that is shown.
+    """A sample that is shown.
 
     ``rank`` says why ("best", "worst 2"); ``value`` is its score, ``scores`` that of each class that it shows;
-    ``picture`` is the path of its picture in the run folder.
+    ``picture`` is the path of its picture in the run folder. Of a clip ``value`` is the probability of its class
+    ``truth``, and ``scores`` are the highest probabilities.
     """
 
     path: str
@@ -78,6 +79,7 @@ class Case:
     value: float
     scores: dict[str, float]
     picture: str
+    truth: str = ""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from hone.transfer.closed_form import logistic, ridge
 from hone.transfer.heads import find_head
 
 #: What a linear layer can be fitted to in closed form.
-TASKS = ("classify", "multilabel", "regress")
+TASKS = ("classify", "classify-video", "multilabel", "regress")
 
 
 def head_features(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor, Any]]) -> tuple[Tensor, Tensor]:
@@ -49,7 +49,9 @@ def head_features(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor, Any]
                 targets.append(target.cpu())
     finally:
         hook.remove()
-    features = torch.cat(seen)
+    # Several views of a sample (clips and crops of a video) count as one: their mean.
+    means = (part.view(len(target), -1, part.shape[-1]).mean(1) for part, target in zip(seen, targets, strict=True))
+    features = torch.cat(list(means) if all(part.ndim == 2 for part in seen) else seen)
     if features.ndim != 2:
         raise checks.invalid("the output layer's input", "be one vector a sample for a probe", tuple(features.shape))
     return features.clone(), torch.cat(targets)
@@ -85,7 +87,7 @@ def fit_probe(features: Tensor, target: Tensor, num_classes: int, *, task: str =
     """
     if checks.one_of("task", task, TASKS) == "regress":
         return ridge(features, target)
-    if task == "classify":
+    if task.startswith("classify"):
         counts = torch.bincount(target, minlength=num_classes)
         if len(counts) != num_classes or not bool((counts > 0).all()):
             raise checks.invalid("target", f"hold every class from 0 to {num_classes - 1}", counts.tolist())

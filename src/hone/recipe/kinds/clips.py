@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
@@ -16,12 +17,14 @@ from hone.data.video.clips import Clips
 from hone.data.video.preprocessing import ClipPreprocessing
 from hone.data.video.reading import read_clips
 from hone.data.video.sampling import Sampling
+from hone.models.clips import look_aside
 from hone.recipe.closer_look import CloserLook
 from hone.recipe.component import Component
 from hone.recipe.folder import Loaded, Run, open_run
+from hone.recipe.kinds.clip_details import clip_details
 from hone.recipe.kinds.clip_prediction import columns, predict_clips
 from hone.recipe.kinds.kind import TrainingBatches
-from hone.recipe.kinds.photos import class_details, class_weights, network
+from hone.recipe.kinds.photos import class_weights, network
 from hone.recipe.prediction import Asked, Prediction
 from hone.recipe.resolve import resolve_loss
 from hone.recipe.schema import Recipe
@@ -61,8 +64,6 @@ def prefer(recipe: Recipe, splits: Splits | None, device: torch.device) -> Recip
     name = str(model.name)
     usual = _FRAMES_OF_IMAGES if name.startswith(("frames:", "inflated:")) else _FRAMES
     is_open = device.type == "cpu" and recipe.updates is None and recipe.epochs is None
-    # At first an inflated network sees a clip played backwards as it sees the clip: a probe would tie the two.
-    head = "random" if name.startswith("inflated:") and recipe.head == "auto" else recipe.head
     return dataclasses.replace(
         recipe,
         model=recipe.model if source is not None else model,
@@ -73,7 +74,6 @@ def prefer(recipe: Recipe, splits: Splits | None, device: torch.device) -> Recip
         short=recipe.short or "loop",
         clips=recipe.clips or 1,
         crops=recipe.crops or 1,
-        head=head,
         epochs=_CPU_EPOCHS if is_open else recipe.epochs,
     )
 
@@ -88,7 +88,10 @@ def criterion(recipe: Recipe, examples: Examples) -> Callable[..., Tensor]:
 
 def target(recipe: Recipe, examples: Examples, *, with_weights: bool = True) -> Target:
     """A network for clips, of torchvision, of an image network, or the user's."""
-    return build_target(recipe, len(examples.classes), with_weights=with_weights)
+    made = build_target(recipe, len(examples.classes), with_weights=with_weights)
+    if made.audit is None or any("inflated" in row.reason for row in made.audit.rows):
+        look_aside(made.model)
+    return made
 
 
 def preprocessing(recipe: Recipe, examples: Examples, target: Target, device: torch.device) -> ClipPreprocessing:
@@ -185,12 +188,12 @@ def mean_of_views(model: nn.Module, inputs: Tensor, views: int) -> Tensor:
     """
     logits: Tensor = model(inputs)
     shares = logits.float().log_softmax(1).view(-1, views, logits.shape[1])
-    return shares.logsumexp(1) - torch.tensor(float(views)).log()
+    return shares.logsumexp(1) - math.log(views)
 
 
 def details(outputs: Outputs, examples: Examples, look: CloserLook | None = None) -> dict[str, Any]:
-    """Confusion and mistakes."""
-    return class_details(outputs, examples)
+    """Confusion and mistakes, and the best and worst clips as strips of film."""
+    return clip_details(outputs, cast(Clips, examples), look)
 
 
 def predict(loaded: Loaded, run: Run, paths: Sequence[str], asked: Asked) -> Iterator[Prediction]:
