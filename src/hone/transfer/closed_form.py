@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 #: The inverse penalties that cross-validation chooses from, the strongest first: each fit starts where the last ended.
-INVERSE_PENALTIES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 1.0)
+INVERSE_PENALTIES = (1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 USUAL_INVERSE_PENALTY = 1e-2
 #: Ridge penalties, in shares of the number of samples.
 RIDGE_PENALTIES = (1e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0, 100.0)
@@ -24,6 +24,8 @@ FOLDS = 5
 #: Above so many numbers in the features the penalty is not searched for: one fit takes long enough.
 SEARCHED_BELOW = 16_000_000
 _ITERATIONS = 200
+#: Largest slope at which a minimum counts as reached, of an objective of size 1; a fit of the search is one of many.
+_SLOPE, _SLOPE_OF_SEARCH = 1e-6, 1e-4
 
 
 def logistic(features: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -152,13 +154,13 @@ class _Logistic:
         """(C, R + 1) zeros, the bias last."""
         return torch.zeros(self.truth.shape[1], self.x.shape[1] + 1, dtype=torch.float64)
 
-    def solve(self, inverse: float, start: Tensor, rows: slice | Tensor) -> Tensor:
+    def solve(self, inverse: float, start: Tensor, rows: slice | Tensor, slope: float = _SLOPE) -> Tensor:
         """The minimum over some samples, searched for from a start."""
         x, truth = self.x[rows], self.truth[rows]
         theta = start.clone().requires_grad_()
         scale = 1 / (inverse * len(x))  # the objective a sample: of size 1, whatever the penalty
         solver = torch.optim.LBFGS(
-            [theta], max_iter=_ITERATIONS, tolerance_grad=1e-6, tolerance_change=1e-10, line_search_fn="strong_wolfe"
+            [theta], max_iter=_ITERATIONS, tolerance_grad=slope, tolerance_change=1e-10, line_search_fn="strong_wolfe"
         )
 
         def objective() -> Tensor:
@@ -166,30 +168,38 @@ class _Logistic:
             weight, logits = value[:, :-1], x @ value[:, :-1].T + value[:, -1]
             error = ((logits.softmax(1) if self.softmax else logits.sigmoid()) - truth) / len(x)
             theta.grad = torch.cat([error.T @ x + scale * weight, error.sum(0)[:, None]], 1)
-            return self.loss(logits, truth) + scale / 2 * weight.square().sum()
+            return self.losses(logits, truth).mean() + scale / 2 * weight.square().sum()
 
         solver.step(objective)  # type: ignore[no-untyped-call]
         return theta.detach()
 
-    def loss(self, logits: Tensor, truth: Tensor) -> Tensor:
-        """The mean over samples of the negative log-likelihood."""
+    def losses(self, logits: Tensor, truth: Tensor) -> Tensor:
+        """(N,), the negative log-likelihood of each sample."""
         if self.softmax:
-            return -(logits.log_softmax(1) * truth).sum(1).mean()
-        return F.binary_cross_entropy_with_logits(logits, truth, reduction="sum") / len(truth)
+            return -(logits.log_softmax(1) * truth).sum(1)
+        return F.binary_cross_entropy_with_logits(logits, truth, reduction="none").sum(1)
 
     def searched(self) -> float:
-        """The inverse penalty whose layers, each fitted without a fold, say most of that fold."""
+        """The strongest penalty whose layers, each fitted without a fold, say nearly the most of that fold.
+
+        Nearly: within a standard error of the best, which is where the curve is flat and the difference chance.
+        """
         folds = self.folds()
         if not folds:
             return USUAL_INVERSE_PENALTY
-        losses = torch.zeros(len(INVERSE_PENALTIES), dtype=torch.float64)
-        for held in folds:
-            fitted = self.start()
-            for place, inverse in enumerate(INVERSE_PENALTIES):
-                fitted = self.solve(inverse, fitted, ~held)
-                logits = self.x[held] @ fitted[:, :-1].T + fitted[:, -1]
-                losses[place] += self.loss(logits, self.truth[held]) * held.sum()
-        return INVERSE_PENALTIES[int(losses.argmin())]
+        found: list[Tensor] = []
+        fitted = [self.start()] * len(folds)
+        for inverse in INVERSE_PENALTIES:
+            losses = torch.empty(len(self.x), dtype=torch.float64)
+            for place, held in enumerate(folds):
+                fitted[place] = self.solve(inverse, fitted[place], ~held, _SLOPE_OF_SEARCH)
+                logits = self.x[held] @ fitted[place][:, :-1].T + fitted[place][:, -1]
+                losses[held] = self.losses(logits, self.truth[held])
+            if found and losses.mean() >= found[-1].mean():
+                break  # the loss has one valley: weaker penalties are further up
+            found.append(losses)
+        within = found[-1].mean() + found[-1].std() / len(self.x) ** 0.5
+        return next(c for c, losses in zip(INVERSE_PENALTIES, found, strict=False) if losses.mean() <= within)
 
     def folds(self) -> Sequence[Tensor]:
         """Masks of the folds, each class spread evenly over them; none where a class is too small for that."""

@@ -1,0 +1,175 @@
+"""A head on a frozen trunk, 20 epochs' worth: ``hone fit --strategy probe`` against running the trunk each epoch.
+
+    python benchmarks/probe.py DATA WEIGHTS [EPOCHS]
+
+Every run is a process of its own, at 160 px, batches of 32, centre crops, fp32, no loader workers; each clock runs from
+the first photo to the last update, decoding included, the imports not. A peer's time is that of 20 epochs; where EPOCHS
+is less (a slow machine), 20 times the median of those epochs, and the line says so. fastai and Lightning are left out
+where they are not installed.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+WORTH = 20
+SIZE, BATCH = 160, 32
+
+
+def run_hone(data: str, weights: str, folder: str) -> dict[str, float]:
+    """The command as a user starts it, with a cache folder of its own."""
+    out = tempfile.mkdtemp(dir=folder) + "/run"
+    words = ["fit", data, "--model", "mobilenet_v2", "--weights", weights, "--strategy", "probe", "--out", out]
+    environment = {**os.environ, "HONE_CACHE": f"{folder}/cache"}
+    start = time.perf_counter()
+    command = [sys.executable, "-m", "hone", *words, "--image-size", str(SIZE)]
+    subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
+    result = json.loads(Path(out, "result.json").read_text())
+    return {
+        "accuracy": result["best"]["value"],
+        "seconds": result["seconds"],
+        "wall": time.perf_counter() - start,
+    }
+
+
+def datasets_of(data: str) -> tuple[Any, Any]:
+    """Train and val as every peer sees them."""
+    from torchvision import datasets, transforms
+
+    normal = transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+    plain = transforms.Compose([transforms.Resize(182), transforms.CenterCrop(SIZE), transforms.ToTensor(), normal])
+    return tuple(datasets.ImageFolder(f"{data}/{part}", plain) for part in ("train", "val"))
+
+
+def frozen_model(weights: str) -> Any:
+    """The trunk frozen, batch norms in eval mode, and a new head."""
+    import torch
+    from torchvision import models
+
+    torch.manual_seed(0)
+    model = models.mobilenet_v2()
+    model.load_state_dict(torch.load(weights, weights_only=True))
+    model.requires_grad_(False)
+    model.classifier[1] = torch.nn.Linear(1280, 5)
+    return model
+
+
+def accuracy(model: Any, val: Any) -> float:
+    """Over the whole of val."""
+    import torch
+
+    model.eval()
+    with torch.inference_mode():
+        loader = torch.utils.data.DataLoader(val, BATCH)
+        return sum(int((model(x).argmax(1) == y).sum()) for x, y in loader) / len(val)
+
+
+def run_torch(data: str, weights: str, epochs: int) -> dict[str, Any]:
+    """The plain loop, the trunk without gradients."""
+    import torch
+
+    train, val = datasets_of(data)
+    model = frozen_model(weights)
+    loader = torch.utils.data.DataLoader(train, BATCH, shuffle=True)
+    optimizer = torch.optim.AdamW(model.classifier.parameters(), 1e-3)
+    times = []
+    for _ in range(epochs):
+        start = time.perf_counter()
+        model.eval()
+        model.classifier.train()
+        for images, target in loader:
+            torch.nn.functional.cross_entropy(model(images), target).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        times.append(time.perf_counter() - start)
+    return {"epochs": times, "accuracy": accuracy(model, val)}
+
+
+def run_transformers(data: str, weights: str, epochs: int) -> dict[str, Any]:
+    """Hugging Face's Trainer on the same model."""
+    import torch
+    from transformers import Trainer, TrainerCallback, TrainingArguments
+
+    class Wrapped(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = frozen_model(weights)
+
+        def forward(self, images: torch.Tensor, labels: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+            self.model.features.eval()
+            logits = self.model(images)
+            loss = {} if labels is None else {"loss": torch.nn.functional.cross_entropy(logits, labels)}
+            return {**loss, "logits": logits}
+
+    class Clock(TrainerCallback):
+        def __init__(self) -> None:
+            self.times: list[float] = []
+
+        def on_epoch_begin(self, *_: Any, **__: Any) -> None:
+            self.start = time.perf_counter()
+
+        def on_epoch_end(self, *_: Any, **__: Any) -> None:
+            self.times.append(time.perf_counter() - self.start)
+
+    train, val = datasets_of(data)
+    clock, model = Clock(), Wrapped()
+    settings = TrainingArguments(
+        tempfile.mkdtemp(),
+        num_train_epochs=epochs,
+        per_device_train_batch_size=BATCH,
+        learning_rate=1e-3,
+        report_to=[],
+        save_strategy="no",
+        use_cpu=True,
+        disable_tqdm=True,
+    )
+
+    def collate(samples: list[Any]) -> dict[str, torch.Tensor]:
+        images, labels = zip(*samples, strict=True)
+        return {"images": torch.stack(images), "labels": torch.tensor(labels)}
+
+    Trainer(model, settings, train_dataset=train, data_collator=collate, callbacks=[clock]).train()
+    return {"epochs": clock.times, "accuracy": accuracy(model.model, val)}
+
+
+PEERS = {"torch": run_torch, "transformers": run_transformers}
+
+
+def main(data: str, weights: str, epochs: int) -> None:
+    """Run them one after another and print the ratios."""
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    print("not installed:", [n for n in ("fastai", "lightning") if importlib.util.find_spec(n) is None] or "none")
+    with tempfile.TemporaryDirectory() as folder:
+        runs = [run_hone(data, weights, folder) for _ in range(2)]
+    for name, run in zip(("hone, first", "hone, second"), runs, strict=True):
+        print(f"{name}: {run['seconds']:.1f} s (wall {run['wall']:.1f}), accuracy {run['accuracy']:.3f}", flush=True)
+    for name in PEERS:
+        command = [sys.executable, __file__, name, data, weights, str(epochs)]
+        found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+        seconds = sum(found["epochs"]) if epochs == WORTH else WORTH * statistics.median(found["epochs"])
+        how = f"{epochs} epochs" if epochs == WORTH else f"{WORTH} x the median of {epochs} epochs"
+        print(
+            f"{name}: {seconds:.1f} s ({how}: {', '.join(f'{each:.1f}' for each in found['epochs'])}), "
+            f"accuracy {found['accuracy']:.3f}; {seconds / runs[0]['seconds']:.1f} x hone's first, "
+            f"{seconds / runs[1]['seconds']:.0f} x its second",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] and sys.argv[1] in PEERS:
+        print(json.dumps(PEERS[sys.argv[1]](sys.argv[2], sys.argv[3], int(sys.argv[4]))))
+    elif len(sys.argv) >= 3:
+        main(sys.argv[1], sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else WORTH)
+    else:
+        sys.exit(__doc__)
