@@ -99,3 +99,14 @@ def test_bad_input_is_one_line(words: list[str], message: str, capsys: pytest.Ca
     assert groups(*words) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
+
+
+def test_a_later_stage(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["groups", "own_parts:normed", "--train", "head; 100: last:1; 300: all"]
+    shown = []
+    for update in ("0", "99", "100", "300"):
+        assert cli.main([*words, "--at", update]) == 0
+        shown.append(next(line for line in capsys.readouterr().out.splitlines() if line.startswith("trains")))
+    trained = [int(line.split(": ")[-1].split()[0].replace(",", "")) for line in shown]
+    assert "at update 100" in shown[2]
+    assert trained[0] == trained[1] < trained[2] < trained[3]

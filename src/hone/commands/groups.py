@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hone import checks
 from hone.commands.arguments import values_from_arguments
 from hone.commands.console import say
 from hone.commands.tables import add_row, columns, show
@@ -22,6 +23,15 @@ from hone.transfer import GroupRow, apply_freeze, group_rows, layer_rows
 _WHAT = "Show a model's layers, which of them train, and at which rates: no data is read, no weights are downloaded."
 _EXTRA: list[tuple[str, dict[str, Any]]] = [
     ("--outputs", {"type": int, "metavar": "N", "help": "size of a new output layer (the model's own stays)"}),
+    (
+        "--at",
+        {
+            "type": int,
+            "default": 0,
+            "metavar": "N",
+            "help": "what trains after N updates, where --train has stages (0)",
+        },
+    ),
     ("--json", {"metavar": "FILE", "help": "write the rows here as well"}),
 ]
 
@@ -32,10 +42,12 @@ def main(words: Sequence[str]) -> int:
     if "model" not in values and "source" not in values:
         raise ValueError("MODEL must be given: a timm or torchvision classifier, or your_module:builder")
     recipe = recipe_from({**values, "data": ""})
-    name, settled, rows, head = rows_of(recipe, found.outputs)
+    checks.integer("at", found.at, at_least=0)
+    name, settled, rows, head = rows_of(recipe, found.outputs, found.at)
     trains, size = sum(row.trains for row in rows), sum(row.size for row in rows)
     say("model", f"{name}, {len(rows)} layers, {size:,} parameters")
-    say("trains", f"{settled.train}: {trains:,} of {size:,} parameters")
+    stage = f" at update {found.at:,}" if ";" in str(settled.train) else ""
+    say("trains", f"{settled.train}{stage}: {trains:,} of {size:,} parameters")
     say("rates", _rates(settled))
     _show(rows, head)
     if found.json:
@@ -43,12 +55,13 @@ def main(words: Sequence[str]) -> int:
     return 0
 
 
-def rows_of(recipe: Recipe, outputs: int | None = None) -> tuple[str, Recipe, list[GroupRow], str]:
+def rows_of(recipe: Recipe, outputs: int | None = None, update: int = 0) -> tuple[str, Recipe, list[GroupRow], str]:
     """The model's layers with the rates that a run of this recipe gives them.
 
     Args:
         recipe: its data is not looked at.
         outputs: size of a new output layer; None keeps the model's own.
+        update: updates completed, where what trains depends on it.
 
     Returns:
         The model's full name, the recipe with its rates chosen, a row a layer, and the name of the output layer
@@ -62,7 +75,7 @@ def rows_of(recipe: Recipe, outputs: int | None = None) -> tuple[str, Recipe, li
     task = "classify" if recipe.task == "auto" else recipe.task
     settled = settle(recipe, target, task, pick_device(recipe.device), updates_per_epoch=1)
     plan = parse_plan(str(settled.train), settled.norm)
-    apply_freeze(target.model, plan)
+    apply_freeze(target.model, plan, update)
     rows = group_rows(target.model, build_optimizer(settled, target.model).param_groups)
     head = next((row.name for row in layer_rows(target.model) if row.is_head), "")
     return str(target.name), settled, rows, head
