@@ -22,6 +22,7 @@ _RESNET = re.compile(r"resnet\d+")
 _FIRST_CHANNELS, _MOST_CHANNELS = 16, 320
 #: An axis is halved while it stays at least so long.
 _SHORTEST = 4
+_USUAL_SIDES = (96, 96, 96)
 _MOST_LEVELS = 5
 
 
@@ -44,13 +45,15 @@ def build_monai(name: str, options: Mapping[str, Any]) -> Any:
 
     Args:
         name: one of :func:`monai_names`.
-        options: arguments of it.
+        options: arguments of it; where some are missing, those that suit one channel, two classes and sides of 96.
 
     Raises:
         ValueError: it needs a package that is not installed, or refuses its arguments.
     """
     if name in _NEED_EINOPS and importlib.util.find_spec("einops") is None:
         raise ValueError(f"model monai:{name} needs einops, which is not installed: pip install einops")
+    if options.get("spatial_dims", 3) == 3:
+        options = monai_options(name, channels=1, classes=2, sides=_USUAL_SIDES, stated=options)
     return getattr(_nets(), name)(**options)
 
 
