@@ -12,7 +12,7 @@ from hone.data import Examples, Splits
 from hone.recipe.schema import Recipe
 from hone.recipe.source import Target
 from hone.transfer.layers import is_stateful_norm
-from hone.transfer.probe import can_probe
+from hone.transfer.probe import TASKS, can_probe
 
 #: Up to so many images a class a probe on fixed features is as good as anything, and takes seconds.
 _FEW = 10
@@ -52,7 +52,7 @@ def choose(stated: Recipe, recipe: Recipe, target: Target, splits: Splits, devic
     if wanted == "probe":
         chosen = dataclasses.replace(recipe, strategy="probe", head="probe", train=recipe.train or "head", updates=1)
         return chosen, f"probe: the output layer in closed form, {why}"
-    taken = _of_finetuning(stated, target, splits.train, device)
+    taken = _of_finetuning(stated, recipe, target, splits.train, device)
     chosen = dataclasses.replace(recipe, strategy="finetune", **taken)  # type: ignore[arg-type]
     start = "probe, then fine-tune from it" if can_probe(target.model, splits.task) else "fine-tune"
     return chosen, f"{start}: {why}; averages are kept where val says so"
@@ -74,6 +74,8 @@ def describe(splits: Splits) -> str:
 
 
 def _judged(stated: Recipe, target: Target, splits: Splits) -> tuple[str, str]:
+    if splits.task not in TASKS:
+        return "none", ""  # masks, volumes and clips have choices of their own
     if not target.origin:
         return "none", "random weights have no features to build on: plain training"
     asked = [name for name in _OF_TRAINING if getattr(stated, name) is not None]
@@ -109,13 +111,15 @@ def _check(stated: Recipe, wanted: str, target: Target, splits: Splits) -> None:
         )
 
 
-def _of_finetuning(stated: Recipe, target: Target, examples: Examples, device: torch.device) -> dict[str, object]:
+def _of_finetuning(
+    stated: Recipe, recipe: Recipe, target: Target, examples: Examples, device: torch.device
+) -> dict[str, object]:
     taken: dict[str, object] = {}
     if stated.augment is None and stated.train == "head" and stated.views is None:
         taken["augment"] = "none"  # the trunk then runs once
-    if stated.layer_decay is None:
+    if recipe.layer_decay is None:
         taken["layer_decay"] = layer_decay(target.model)
-    if stated.epochs is None and stated.updates is None and device.type == "cpu":
+    if (recipe.epochs, recipe.updates, recipe.budget) == (None, None, None) and device.type == "cpu":
         fewest, most = _CPU_EPOCHS
         taken["epochs"] = min(max(round(_CPU_IMAGES / len(examples)), fewest), most)
     return taken
