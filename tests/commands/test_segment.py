@@ -61,7 +61,7 @@ def fit_masks(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
 @pytest.fixture(scope="module")
 def run(fit_masks: Callable[..., Run], data: Path) -> Run:
     """A run that has learned what a disc and a square are."""
-    return fit_masks(data, *TINY, *FROM_NOTHING, "--updates", "60", "--lr", "0.02", "--eval-every", "30")
+    return fit_masks(data, *TINY, *FROM_NOTHING, "--updates", "50", "--lr", "0.02", "--eval-every", "25")
 
 
 # What a run leaves behind
@@ -76,7 +76,7 @@ def test_the_task_is_seen_and_everything_is_in_the_run_folder(run: Run) -> None:
     assert result.best is not None and result.best.value > 0.6
     assert set(result.final) == {"loss", "dice", "mean_dice", "iou"}
     assert result.samples == {"train": 6, "val": 3}
-    assert [line["update"] for line in read_record(run.path) if line["kind"] == "eval"] == [30, 60]
+    assert [line["update"] for line in read_record(run.path) if line["kind"] == "eval"] == [25, 50]
 
 
 def test_best_loads_strictly_into_the_plain_network(run: Run) -> None:
@@ -299,8 +299,8 @@ def network():
 """
 #: A run that takes long enough to be killed, with all that chance decides.
 LONG = (
-    "--model", "own_masks:network", "--image-size", "32", "--device", "cpu", "--updates", "60", "--batch-size", "2",
-    "--accumulate", "2", "--augment", "strong", "--lr", "0.01", "--checkpoint-minutes", "1e-6", "--eval-every", "30",
+    "--model", "own_masks:network", "--image-size", "32", "--device", "cpu", "--updates", "30", "--batch-size", "2",
+    "--accumulate", "2", "--augment", "strong", "--lr", "0.01", "--checkpoint-minutes", "1e-6", "--eval-every", "15",
 )  # fmt: skip
 
 

@@ -98,7 +98,8 @@ class MaskAugmentation:
             shown = [place for place in range(3, pair.shape[2]) if (pair[..., place] == 1).any()]
             hits = (pair[..., chance.choice(shown)] == 1).nonzero() if shown else None
         else:
-            classes = [value for value in np.unique(pair[..., 3].numpy()).tolist() if value != IGNORED_BYTE]
+            counts = np.bincount(pair[..., 3].numpy().ravel(), minlength=IGNORED_BYTE + 1)
+            classes = counts[:IGNORED_BYTE].nonzero()[0].tolist()
             hits = (pair[..., 3] == chance.choice(classes)).nonzero() if classes else None
         if hits is None:
             return corner
