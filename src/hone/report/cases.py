@@ -1,4 +1,4 @@
-"""The best and worst cases of a segmentation, truth and prediction side by side."""
+"""The best and worst cases: of a segmentation truth and prediction side by side, of clips strips of film."""
 
 from __future__ import annotations
 
@@ -52,11 +52,39 @@ def case_gallery(
         for name, color in zip(classes, legend_colors(len(classes)), strict=True)
     ]
     what = "image, truth and prediction" if flat else "truth above, prediction below"
-    figures = [_figure(case, folder, score, what) for case in cases]
+    figures = [
+        _figure(case, folder, what, f"{case.rank}: {score_text(case.value)} {score}", _listed(case)) for case in cases
+    ]
     return joined(element("ul", key, class_="key"), element("div", figures, class_="cases flat" if flat else "cases"))
 
 
-def _figure(case: Case, folder: Path, score: str, what: str) -> Markup:
+def strip_gallery(cases: Sequence[Case], folder: Path) -> Markup | None:
+    """A strip of film a clip: what it is, and what it was taken for.
+
+    Args:
+        cases: in the order to show them.
+        folder: of the run, in which the pictures lie.
+    """
+    if not cases:
+        return None
+    figures = [
+        _figure(
+            case,
+            folder,
+            f"frames of a clip of {case.truth}",
+            f"{case.rank}: truly {case.truth}, {score_text(case.value)}",
+            f"said {_listed(case)}",
+        )
+        for case in cases
+    ]
+    return element("div", figures, class_="cases strips")
+
+
+def _listed(case: Case) -> str:
+    return ", ".join(f"{label} {score_text(value)}" for label, value in case.scores.items())
+
+
+def _figure(case: Case, folder: Path, what: str, title: str, text: str) -> Markup:
     name = Path(case.path).name
     try:
         uri = data_uri((folder / case.picture).read_bytes(), "image/png")
@@ -67,10 +95,9 @@ def _figure(case: Case, folder: Path, score: str, what: str) -> Markup:
         if uri
         else element("div", "this picture is not here any more", class_="gone")
     )
-    each = ", ".join(f"{label} {score_text(value)}" for label, value in case.scores.items())
     return element(
         "figure",
         picture,
-        element("figcaption", element("b", f"{case.rank}: {score_text(case.value)} {score}"), element("br"), each),
+        element("figcaption", element("b", title), element("br"), text),
         element("p", "/".join(Path(case.path).parts[-2:]), class_="path", title=case.path),
     )

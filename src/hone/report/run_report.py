@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from .cases import case_gallery
+from .cases import case_gallery, strip_gallery
 from .curves import evaluation_table, run_charts
 from .folder import RunFolder, read_run
 from .layers import source_weights, training_share
@@ -194,7 +194,6 @@ def _notes(run: RunFolder) -> Markup | None:
 def _quality(run: RunFolder, result: Result) -> list[Markup | None]:
     parts = quality_parts(result, run.classes)
     roots = [Path(result.data), run.path] if result.data else [run.path]
-    flat = result.task == "segment"
     return [
         section(
             "Where it is right",
@@ -202,14 +201,26 @@ def _quality(run: RunFolder, result: Result) -> list[Markup | None]:
             element("div", parts, class_="grid loose") if parts else None,
             name="quality",
         ),
-        section(
-            "The worst cases and the best",
-            "Image, truth, prediction." if flat else "The truth above, the prediction below.",
-            case_gallery(result.cases, [row.name for row in result.per_class or []], run.path, flat=flat),
-            name="cases",
-        ),
+        _cases(run, result),
         section("Where it errs", mistakes_intro(result), mistake_gallery(result.mistakes, roots), name="mistakes"),
     ]
+
+
+def _cases(run: RunFolder, result: Result) -> Markup | None:
+    if result.task == "classify-video":
+        return section(
+            "The worst clips and the best",
+            "From beginning to end, by the probability that the model gave to what the clip truly is.",
+            strip_gallery(result.cases, run.path),
+            name="cases",
+        )
+    flat = result.task == "segment"
+    return section(
+        "The worst cases and the best",
+        "Image, truth, prediction." if flat else "The truth above, the prediction below.",
+        case_gallery(result.cases, [row.name for row in result.per_class or []], run.path, flat=flat),
+        name="cases",
+    )
 
 
 def _model(run: RunFolder) -> Markup | None:

@@ -145,6 +145,7 @@ svg .points{fill:var(--c1);opacity:.5}
 .cases.flat{grid-template-columns:repeat(auto-fit,minmax(min(100%,560px),1fr))}
 .cases figure{margin:0;min-width:0}
 .cases img{display:block;width:100%;height:auto;border-radius:10px;background:#0b0d10}
+.cases.strips{grid-template-columns:1fr}.cases.strips img{border-radius:6px}
 .cases.flat img{background:none;border-radius:6px}
 .cases figcaption{margin:10px 0 0;font-size:14px;line-height:1.5}
 .cases .path{font-size:12.5px;color:var(--soft);margin:2px 0 0;overflow:hidden;text-overflow:ellipsis;

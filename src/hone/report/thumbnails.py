@@ -18,10 +18,10 @@ SIDE, QUALITY = 208, 76
 
 
 def thumbnail(path: str | Path, side: int = SIDE) -> str | None:
-    """A photo, its middle square, as a JPEG data URI.
+    """A photo, or the frame in the middle of a clip: its middle square, as a JPEG data URI.
 
     Args:
-        path: of the photo.
+        path: of the photo, the video, or the folder of pictures.
         side: of the square, in pixels.
 
     Returns:
@@ -33,15 +33,29 @@ def thumbnail(path: str | Path, side: int = SIDE) -> str | None:
         with warnings.catch_warnings():
             # A huge or odd photo is not the reader's business here: what training read is what counts.
             warnings.simplefilter("ignore")
-            with Image.open(path) as photo:
+            with _opened(Path(path), side) as photo:
                 photo.draft("RGB", (2 * side, 2 * side))
                 upright = ImageOps.exif_transpose(photo)
                 square = ImageOps.fit(_rgb(upright), (side, side), Image.Resampling.LANCZOS)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except (OSError, ValueError, SyntaxError, ModuleNotFoundError, Image.DecompressionBombError):
         return None
     buffer = io.BytesIO()
     square.save(buffer, "JPEG", quality=QUALITY, optimize=True)
     return data_uri(buffer.getvalue(), "image/jpeg")
+
+
+def _opened(path: Path, side: int) -> Image.Image:
+    from PIL import Image
+
+    from hone.data.layout import VIDEO_SUFFIXES
+
+    if not (path.is_dir() or path.name.lower().endswith(VIDEO_SUFFIXES)):
+        return Image.open(path)
+    from hone.data.video.decoding import read_frames
+    from hone.data.video.reading import look_at_clip
+
+    facts = look_at_clip(str(path))
+    return Image.fromarray(read_frames(path, [facts.frames // 2], facts, 2 * side)[0].numpy())
 
 
 def _rgb(image: Image.Image) -> Image.Image:
