@@ -279,6 +279,12 @@ def test_what_is_wrong_is_said_before_anything_is_written(
     assert message in said and said.count("\n") == 1 and not (tmp_path / "run").exists()
 
 
+def test_a_cache_that_is_too_small_is_said(data: Path, tmp_path: Path, capsys: Said) -> None:
+    words = ["fit", str(data), *TINY, "--updates", "1", "--out", str(tmp_path / "run"), "--cache", "20kB"]
+    assert cli.main(words) == 0
+    assert "GB, of which 20kB are kept" in capsys.readouterr().out
+
+
 def test_labels_without_images_are_all_named(tmp_path: Path, capsys: Said) -> None:
     volume_data(tmp_path / "data", 3, 1)
     for k in (0, 2):

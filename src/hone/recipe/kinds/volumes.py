@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from hone import losses
 from hone.data import Examples, Splits
+from hone.data.decoded_cache import parse_bytes
 from hone.data.volumes import VolumeBatches, VolumeExamples, VolumePreprocessing, WholeVolumes, read_volumes
 from hone.data.volumes.preprocessing import normalizations
 from hone.recipe.closer_look import CloserLook
@@ -53,7 +54,7 @@ def read(recipe: Recipe, classes: Sequence[str] | None = None) -> Splits:
     from hone.data.layout import task_of
 
     task = recipe.task if recipe.task != "auto" else task_of(recipe.data) or "segment-volume"
-    return read_volumes(
+    splits = read_volumes(
         recipe.data,
         task=task,
         val_fraction=recipe.val_fraction,
@@ -62,6 +63,20 @@ def read(recipe: Recipe, classes: Sequence[str] | None = None) -> Splits:
         classes=classes,
         ignore_index=recipe.ignore_index,
     )
+    return dataclasses.replace(splits, notes=[*splits.notes, *_cache_note(splits, recipe)])
+
+
+def _cache_note(splits: Splits, recipe: Recipe) -> list[str]:
+    """What it means where the cache can't hold the prepared volumes."""
+    parts = [cast(VolumeExamples, part) for part in (splits.train, splits.val, splits.test)]
+    # Images in half precision, labels in bytes.
+    needed = sum(float(part.shapes().prod(1).sum()) * (2 * part.channels + 1) for part in parts if len(part))
+    if needed <= parse_bytes(recipe.cache):
+        return []
+    return [
+        f"prepared, the volumes take about {needed / 1e9:.3g} GB, of which {recipe.cache} are kept (--cache): "
+        "the others are prepared each time they are drawn"
+    ]
 
 
 def prefer(recipe: Recipe, splits: Splits | None, device: torch.device) -> Recipe:
