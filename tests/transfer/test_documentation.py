@@ -14,3 +14,8 @@ def test_examples_of_the_guide() -> None:
     pytest.importorskip("peft")
     result = doctest.testfile(str(GUIDE), module_relative=False, optionflags=doctest.ELLIPSIS)
     assert result.attempted > 20 and result.failed == 0
+
+
+def test_examples_of_the_guide_to_strategies() -> None:
+    result = doctest.testfile(str(GUIDE.with_name("strategy.md")), module_relative=False, optionflags=doctest.ELLIPSIS)
+    assert result.attempted > 10 and result.failed == 0
