@@ -39,6 +39,14 @@ def normed(width=8):
     )
 
 
+def tiny():
+    """An image network of three layers."""
+    layers = []
+    for narrow, wide in ((3, 16), (16, 24), (24, 32)):
+        layers += [nn.Conv2d(narrow, wide, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(wide), nn.ReLU()]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 10))
+
+
 def linear():
     return nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 10))
 
