@@ -23,9 +23,12 @@ from torch import nn
 import hone
 from hone import cli
 from hone.data.masks import read_masks
+from hone.models.segmentation import build_smp
 from hone.recipe import Run
 from hone.recipe.kinds import mask_windows
+from hone.recipe.kinds.mask_model import copy_source
 from hone.training import list_checkpoints, read_record
+from hone.transfer import read_weights
 
 from .made import differing
 from .made_masks import mask_data, save_pair, scene
@@ -202,19 +205,22 @@ def test_a_classifier_becomes_the_encoder(fit_masks: Callable[..., Run], data: P
 
 
 def test_the_shared_classifier_fits_its_encoder_completely(shared_data: Path) -> None:
-    from hone.models import build_model, find_model
-    from hone.models.segmentation import encoder_of
-    from hone.recipe.kinds.mask_model import copy_encoder
-    from hone.transfer import read_weights
-
-    model = build_model(find_model("Unet"), pretrained=False, options={"encoder_name": "mobilenet_v2", "classes": 2})
+    model = build_smp("Unet", {"encoder_name": "mobilenet_v2", "classes": 2}, pretrained=False)
     state = read_weights(shared_data / "weights" / "mobilenet_v2_imagenet.pth")
-    found = encoder_of(model)
-    assert found is not None
-    audit = copy_encoder(model, *found, state)
+    audit = copy_source(model, state)
+    tensors = model.state_dict()
     copied = [row for row in audit.rows if row.status == "copied"]
-    assert audit.share == 1.0 and len(copied) == 312 == len(found[1].state_dict())
-    assert all(torch.equal(model.state_dict()[row.name], state[str(row.source)]) for row in copied)
+    assert audit.share == 1.0 and len(copied) == 312 == sum(name.startswith("encoder.") for name in tensors)
+    assert all(torch.equal(tensors[row.name], state[str(row.source)]) for row in copied)
+
+
+def test_transfer_says_what_training_would_copy(shared_data: Path, tmp_path: Path, capsys: Said) -> None:
+    weights = str(shared_data / "weights" / "mobilenet_v2_imagenet.pth")
+    words = ["transfer", "smp:Unet", weights, "--model.encoder_name"]
+    assert cli.main([*words, "mobilenet_v2", "--outputs", "3"]) == 0
+    assert "312 of 374 tensors copied" in capsys.readouterr().out
+    assert cli.main([*words, "resnet18"]) == 2
+    assert "fit, and hone fit asks for 80%" in capsys.readouterr().out
 
 
 def test_another_task_starts_from_a_run(run: Run, fit_masks: Callable[..., Run], tmp_path: Path, capsys: Said) -> None:
@@ -275,7 +281,7 @@ def test_pixels_that_count_nowhere_change_nothing(fit_masks: Callable[..., Run],
     [
         ("--model", "torchvision:lraspp_mobilenet_v3_large"),
         ("--model", "FPN", "--model.encoder_name", "tu-test_resnet", "--loss", "torch.nn:CrossEntropyLoss"),
-        ("--model", "smp:Linknet", "--model.encoder_name", "tu-test_resnet", "--loss", "SoftmaxTverskyLoss"),
+        ("--model", "smp:Linknet", "--model.encoder_name", "tu-test_resnet", "--class-weights", "auto"),
     ],
     ids=lambda words: words[1],
 )

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.markup import escape
+from torch import Tensor, nn
 
 from hone.commands.arguments import Parser, apart
 from hone.commands.console import say
 from hone.commands.tables import add_row, columns, show
-from hone.models import build_model, find_model
+from hone.models import ModelName, build_model, find_model
+from hone.models.names import segments
 from hone.recipe.folder import as_json
+from hone.recipe.kinds.mask_model import copy_source
 from hone.transfer import Audit, copy_weights, read_weights, replace_head
 
 _WHAT = """\
@@ -37,7 +40,7 @@ def main(words: Sequence[str]) -> int:
     if found.outputs is not None:
         replace_head(model, found.outputs)
     state = read_weights(found.file)
-    audit = copy_weights(model, state, skip=() if found.outputs is None else ("head",), minimum=0.0)
+    audit = _copied(model, state, name, outputs=found.outputs)
     say("model", str(name))
     say("source", f"{escape(found.file)}, {len(state)} tensors")
     say("transfer", audit.summary())
@@ -49,6 +52,13 @@ def main(words: Sequence[str]) -> int:
         say("refused", f"only {percent} % of the trunk's parameters fit, and hone fit asks for {_LEAST:.0%}")
         return 2
     return 0
+
+
+def _copied(model: nn.Module, state: Mapping[str, Tensor], name: ModelName, *, outputs: int | None) -> Audit:
+    """As training copies: into the encoder of a network that segments, where the source is a classifier."""
+    if segments(name):
+        return copy_source(model, state, minimum=0.0)
+    return copy_weights(model, state, skip=() if outputs is None else ("head",), minimum=0.0)
 
 
 def _show(audit: Audit, *, everything: bool) -> None:

@@ -92,6 +92,16 @@ def torchvision_models() -> list[str]:
     ]
 
 
+def segments(name: ModelName) -> bool:
+    """Whether the network gives a class to each pixel of an image.
+
+    Example:
+        >>> segments(find_model("Unet")), segments(find_model("resnet18"))
+        (True, False)
+    """
+    return name.library == "smp" or (name.library == "torchvision" and name.name in segmentation_models())
+
+
 def segmentation_models() -> list[str]:
     """The names of torchvision's models that segment images."""
     from torchvision import models

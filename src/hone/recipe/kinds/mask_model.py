@@ -20,6 +20,8 @@ from hone.transfer import Audit, AuditRow, copy_weights, find_head, read_weights
 
 #: Of a network whose encoder alone has a source, this is why the rest is new.
 _AFTER_ENCODER = "not part of the encoder"
+#: A source that fits so much of the network is the same network.
+_WHOLE = 0.8
 
 
 def mask_target(recipe: Recipe, outputs: int, *, with_weights: bool = True) -> Target:
@@ -45,7 +47,7 @@ def mask_target(recipe: Recipe, outputs: int, *, with_weights: bool = True) -> T
     torch.manual_seed(recipe.seed)
     model = build_model(name, pretrained=False, options=component.options)
     replace_head(model, outputs, seed=recipe.seed)
-    audit = _copied(model, state) if state is not None else None
+    audit = copy_source(model, state) if state is not None else None
     preprocessing = smp_preprocessing(component.options) if name.library == "smp" else Preprocessing()
     return Target(model, component, name, preprocessing, False, origin, audit)
 
@@ -75,18 +77,29 @@ def _source_weights(recipe: Recipe, name: ModelName, component: Component) -> di
     return (model if found is None else found[1]).state_dict()
 
 
-def _copied(model: nn.Module, state: Mapping[str, Tensor]) -> Audit:
-    """Copy the source into the whole network where it is one, else into its encoder."""
+def copy_source(model: nn.Module, state: Mapping[str, Tensor], *, minimum: float = 0.8) -> Audit:
+    """Copy a source into the whole network but for its output layer where it is one, else into its encoder.
+
+    Args:
+        model: a segmentation network.
+        state: the source's tensors.
+        minimum: the least share of the network, or of the encoder, that must be copied.
+
+    Raises:
+        ValueError: less would be copied; the network is as it was.
+    """
     found = encoder_of(model)
     try:
-        return copy_weights(model, state, skip=("head",))
+        return copy_weights(model, state, skip=("head",), minimum=max(minimum, _WHOLE))
     except ValueError:
         if found is None:
             raise
-    return copy_encoder(model, *found, state)
+    return copy_encoder(model, *found, state, minimum=minimum)
 
 
-def copy_encoder(model: nn.Module, name: str, encoder: nn.Module, state: Mapping[str, Tensor]) -> Audit:
+def copy_encoder(
+    model: nn.Module, name: str, encoder: nn.Module, state: Mapping[str, Tensor], *, minimum: float = 0.8
+) -> Audit:
     """Copy a classifier's weights into a network's encoder, and account for every tensor of the whole network.
 
     Args:
@@ -94,12 +107,13 @@ def copy_encoder(model: nn.Module, name: str, encoder: nn.Module, state: Mapping
         name: of the encoder in it.
         encoder: the module.
         state: the classifier's tensors.
+        minimum: the least share of the encoder that must be copied.
 
     Returns:
         The audit of the whole network; its ``share`` is that of the encoder.
 
     Raises:
-        ValueError: less than 80 % of the encoder would be copied; the network is as it was.
+        ValueError: less of the encoder would be copied; the network is as it was.
 
     Example:
         >>> from hone.models.segmentation import build_smp
@@ -108,7 +122,7 @@ def copy_encoder(model: nn.Module, name: str, encoder: nn.Module, state: Mapping
         >>> copy_encoder(model, "encoder", model.encoder, resnet18().state_dict()).share
         1.0
     """
-    audit = copy_weights(encoder, state)
+    audit = copy_weights(encoder, state, minimum=minimum)
     inside = [dataclasses.replace(row, name=f"{name}.{row.name}") for row in audit.rows if row.status != "skipped"]
     known = {row.name for row in inside}
     heads = find_head(model)
