@@ -89,3 +89,11 @@ def test_a_transfer_record_without_tensors_is_named(run: Path, content: str) -> 
     (run / "transfer.json").write_text(content)
     read = read_run(run)
     assert read.transfer == [] and "transfer.json" in read.problems[0]
+
+
+def test_random_weights_have_no_record_of_a_source(run: Path) -> None:
+    (run / "transfer.json").unlink()
+    assert any("transfer.json" in problem for problem in read_run(run).problems)
+    content = json.loads((run / "result.json").read_text())
+    (run / "result.json").write_text(json.dumps(content | {"weights": ""}))
+    assert not any("transfer.json" in problem for problem in read_run(run).problems)

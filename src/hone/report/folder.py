@@ -122,6 +122,9 @@ def read_run(run: str | Path) -> RunFolder:
             parts[name] = _part(path / name)
         except (OSError, ValueError) as error:
             problems.append(f"{name} cannot be read: {error}")
+    if (result := parts.get("result.json")) is not None and not result.weights:
+        # Random weights have no source, so there is nothing to record of it.
+        problems = [problem for problem in problems if not problem.startswith("transfer.json is not there")]
     transfer: Any = parts.get("transfer.json", {})
     return RunFolder(
         path=path,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 COLORS = ("#ff9f1c", "#2ec4ff", "#3ddc97", "#ff5d8f", "#ffe45e", "#b388ff", "#00d5c8", "#ff7a45")
 #: Of a tinted area; and the margin around what is labelled, as a share of its longest side.
 _OPACITY, _MARGIN = 0.34, 0.3
-_LINE = 2
+_LINE = 3
 #: The longer side of an image that is shown three times in a row, and what is between, pixels.
 _PANEL, _GAP = 420, 8
 

@@ -141,7 +141,7 @@ svg .points{fill:var(--c1);opacity:.5}
 .photos b{font-weight:650}
 .key{display:flex;flex-wrap:wrap;gap:6px 20px;list-style:none;margin:0 0 20px;padding:0;font-size:14px}
 .key i{display:inline-block;width:11px;height:11px;border-radius:3px;margin-right:8px}
-.cases{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,420px),1fr));gap:32px 24px}
+.cases{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,300px),1fr));gap:28px 20px}
 .cases.flat{grid-template-columns:repeat(auto-fit,minmax(min(100%,560px),1fr))}
 .cases figure{margin:0;min-width:0}
 .cases img{display:block;width:100%;height:auto;border-radius:10px;background:#0b0d10}
