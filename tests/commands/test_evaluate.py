@@ -110,7 +110,7 @@ def test_a_run_without_weights_yet(moved: Run, photos: Path, tmp_path: Path) -> 
         hone.load(run)
 
 
-def test_a_format_that_this_device_lacks_is_no_hindrance(fit: Fit, photos: Path, tmp_path: Path) -> None:
+def test_a_format_that_this_device_lacks_is_no_hindrance(fit: Callable[..., Run], photos: Path, tmp_path: Path) -> None:
     """A run trained in TF32 on a GPU, used on a CPU."""
     run = fit(photos)
     recipe = run.path / "recipe.yaml"
@@ -119,6 +119,6 @@ def test_a_format_that_this_device_lacks_is_no_hindrance(fit: Fit, photos: Path,
     assert cli.main(["predict", str(run.path), str(photos / "val"), "--device", "cpu"]) == 0
 
 
-def test_others_may_read_the_weights(fit: Fit, photos: Path) -> None:
+def test_others_may_read_the_weights(fit: Callable[..., Run], photos: Path) -> None:
     run = fit(photos)
     assert run.best.stat().st_mode == run.report.stat().st_mode

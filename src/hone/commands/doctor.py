@@ -16,7 +16,8 @@ from hone.commands.arguments import values_from_arguments
 from hone.commands.console import say
 from hone.commands.tables import add_row, columns, show
 from hone.precision import Diagnosis, Verdict, diagnose, draw_layers, keep_fp32
-from hone.recipe.build import Job, build_job
+from hone.recipe.build import build_job
+from hone.recipe.job import Job
 from hone.recipe.notes import notes
 from hone.recipe.schema import recipe_from
 from hone.recipe.trial import check_fits

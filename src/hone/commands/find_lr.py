@@ -11,8 +11,9 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from hone.commands.console import say
 from hone.commands.range_test import RangeTest, range_test
-from hone.recipe.build import Job, build_job
+from hone.recipe.build import build_job
 from hone.recipe.folder import as_json
+from hone.recipe.job import Job
 from hone.recipe.notes import notes
 from hone.recipe.schema import Recipe
 from hone.recipe.start import start_from_probe

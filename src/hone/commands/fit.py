@@ -12,10 +12,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from hone.commands.arguments import values_from_arguments
 from hone.commands.console import Bar, duration, say, speed
-from hone.recipe.build import Job, build_job
+from hone.recipe.build import build_job
 from hone.recipe.cached import cache_training
 from hone.recipe.extension import extend_job
 from hone.recipe.folder import Run, is_started, open_run
+from hone.recipe.job import Job
 from hone.recipe.notes import notes
 from hone.recipe.own import OwnData
 from hone.recipe.run import carry_out

@@ -12,9 +12,10 @@ from rich.markup import escape
 from hone.commands.arguments import values_from_arguments
 from hone.commands.console import say
 from hone.commands.find_lr import find_lr
-from hone.recipe.build import Job, build_job, build_schedule
+from hone.recipe.build import build_job, build_schedule
 from hone.recipe.choices import settle
 from hone.recipe.folder import as_json
+from hone.recipe.job import Job
 from hone.recipe.kinds import kind_of
 from hone.recipe.notes import notes
 from hone.recipe.schema import Recipe, recipe_from

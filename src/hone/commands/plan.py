@@ -18,7 +18,8 @@ from hone.commands.console import say
 from hone.commands.tables import add_row, columns, show
 from hone.precision import Measurement, Plan, PlanTable, all_plans, measure_plans, plan_key, remember_choice, remembered
 from hone.precision.measure import ROUNDS, native_kinds, prepared, wait_for
-from hone.recipe.build import Job, build_job
+from hone.recipe.build import build_job
+from hone.recipe.job import Job
 from hone.recipe.kinds import kind_of
 from hone.recipe.measured import setup_of
 from hone.recipe.notes import notes

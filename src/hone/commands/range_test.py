@@ -9,7 +9,7 @@ from typing import Any
 
 from hone import checks
 from hone.precision import ScaleCollapseError
-from hone.recipe.build import Job
+from hone.recipe.job import Job
 from hone.training import NonFiniteLossError, Step, updates
 from hone.transfer import FreezePlan
 

@@ -9,7 +9,7 @@ from typing import Any
 from safetensors.torch import load_file
 from torch import Tensor
 
-from hone.recipe.build import Job
+from hone.recipe.job import Job
 from hone.training import Step, write_tensors
 from hone.training.folders import written_beside
 from hone.transfer import apply_freeze

@@ -13,8 +13,8 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from hone.data import Examples
-    from hone.recipe.build import Job
     from hone.recipe.folder import Run
+    from hone.recipe.job import Job
 
 
 @dataclass(frozen=True)

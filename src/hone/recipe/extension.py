@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from hone import checks
-from hone.recipe.build import Job
 from hone.recipe.folder import Run
+from hone.recipe.job import Job
 from hone.recipe.state import Extension
 from hone.schedules import extend, horizon_changed
 from hone.training import list_checkpoints, read_checkpoint

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from hone.recipe.build import Job
+from hone.recipe.job import Job
 from hone.recipe.state import RunState
 from hone.training import Step
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hone.recipe.build import Job
 from hone.recipe.choices import warmup_updates
+from hone.recipe.job import Job
 from hone.report import Layer
 from hone.transfer import layer_rows
 

@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import load_file
 
 from hone.data import Examples
-from hone.recipe.build import Job
 from hone.recipe.closer_look import CloserLook
 from hone.recipe.folder import Run
+from hone.recipe.job import Job
 from hone.recipe.notes import layers, notes
 from hone.recipe.state import RunState
 from hone.report import Best, Layer, Result, machine_facts, write_report

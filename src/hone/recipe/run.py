@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from hone.recipe.averages import Averages
-from hone.recipe.build import Job
 from hone.recipe.cached import head_only
 from hone.recipe.extension import is_further_extended
 from hone.recipe.folder import Run, as_json
+from hone.recipe.job import Job
 from hone.recipe.meter import Meter
 from hone.recipe.outcome import conclude
 from hone.recipe.start import start_from_probe

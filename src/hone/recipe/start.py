@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from hone.recipe.build import Job
 from hone.recipe.cached import probed_examples
 from hone.recipe.folds import out_of_fold
+from hone.recipe.job import Job
 from hone.training import Outputs
 from hone.transfer import find_head
 from hone.transfer.probe import fit_probe, head_features

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hone.recipe.build import Job
+from hone.recipe.job import Job
 
 
 def check_fits(job: Job) -> None:

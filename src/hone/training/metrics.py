@@ -56,8 +56,8 @@ def measure(task: str, outputs: Outputs) -> dict[str, float]:
     """All metrics of a task.
 
     Args:
-        task: ``classify`` and its likes (logits (N, C), targets int64 (N,)), ``multilabel`` (targets (N, C) of 0 and 1; a label
-            counts as predicted above probability 0.5), ``regress`` (logits and targets (N, D)), ``segment`` or
+        task: ``classify`` and its likes (logits (N, C), targets int64 (N,)), ``multilabel`` (targets (N, C) of 0 and 1;
+            a label counts as predicted above probability 0.5), ``regress`` (logits and targets (N, D)), ``segment`` or
             ``segment-volume`` (in place of the logits the (N, classes, 3) counts of ``overlap_metrics``).
         outputs: of a whole data set.
 
