@@ -70,6 +70,7 @@ def monai_loader(data: str, part: str, augment: bool) -> Any:
 
 def train_monai(data: str, epochs: int) -> Iterator[dict[str, float]]:
     """MONAI's fast recipe in this process, a line an epoch."""
+    start = time.perf_counter()
     import torch
     from monai.inferers import sliding_window_inference
     from monai.losses import DiceCELoss
@@ -77,7 +78,6 @@ def train_monai(data: str, epochs: int) -> Iterator[dict[str, float]]:
     from monai.networks.nets import UNet
     from monai.utils import set_determinism
 
-    start = time.perf_counter()
     set_determinism(0)
     train, val = monai_loader(data, "train", True), monai_loader(data, "val", False)
     model = UNet(3, 1, 3, **NETWORK)
@@ -120,9 +120,9 @@ def train_monai(data: str, epochs: int) -> Iterator[dict[str, float]]:
 
 def train_hone(data: str, epochs: int) -> Iterator[dict[str, float]]:
     """``hone fit`` in this process, with an empty cache, as its metrics.jsonl tells it."""
+    start = time.time()
     from hone import cli
 
-    start = time.time()
     with tempfile.TemporaryDirectory() as folder:
         os.environ["HONE_CACHE"] = f"{folder}/cache"
         updates = len(list(Path(data, "train", "images").iterdir())) // BATCH
