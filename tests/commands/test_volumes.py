@@ -86,6 +86,17 @@ def test_evaluate_says_what_the_result_says(run: Run, data: Path, tmp_path: Path
     assert found == {name: pytest.approx(expected[name], abs=1e-6) for name in ("loss", "mean_dice", "dice", "iou")}
 
 
+def test_evaluate_refuses_what_the_run_does_not_know(run: Run, tmp_path: Path, capsys: Said) -> None:
+    three = volume_data(tmp_path / "three", 1, 1, classes=2)
+    assert cli.main(["evaluate", str(run.path), str(three)]) == 2
+    assert "labels must be 0 to 1 for the 2 classes" in capsys.readouterr().err
+    image, label = balls((12, 12, 12), 0)
+    save(tmp_path / "more" / "images" / "a.nii.gz", np.stack([image, image], axis=-1))
+    save(tmp_path / "more" / "labels" / "a.nii.gz", label)
+    assert cli.main(["evaluate", str(run.path), str(tmp_path / "more")]) == 2
+    assert "volumes must have the 1 channels that the model was trained on, got 2" in capsys.readouterr().err
+
+
 def expected_labels(run: Run, file: Path) -> np.ndarray:
     """By nibabel, torch and MONAI: RAS, the run's spacing, z-score, windows, back to the file's voxels."""
     from monai.inferers import sliding_window_inference

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...checks import invalid
 from ..cache_folder import cache_folder
 from ..decoded_cache import parse_bytes
 from .examples import VolumeExamples
@@ -32,9 +33,15 @@ class PreparedVolumes:
         examples: whose cases.
         preprocessing: spacing and normalisation.
         cache: bytes to keep, such as "2GB"; 0 keeps none.
+
+    Raises:
+        ValueError: the cases have other channels than the preprocessing.
     """
 
     def __init__(self, examples: VolumeExamples, preprocessing: VolumePreprocessing, cache: str | int = "2GB") -> None:
+        if len(examples) and examples.channels != len(preprocessing.channels):
+            wanted = f"have the {len(preprocessing.channels)} channels that the model was trained on"
+            raise invalid("volumes", wanted, examples.channels)
         self.examples, self.preprocessing = examples, preprocessing
         self.folder = cache_folder() / "volumes"
         self.shapes = [prepared_shape(facts, preprocessing) for facts in examples.facts]

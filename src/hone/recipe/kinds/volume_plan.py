@@ -21,8 +21,9 @@ from hone.recipe.schema import Recipe
 _MODELS = {"segment-volume": "monai:UNet", "classify-volume": "monai:resnet18"}
 #: Voxels of a patch: on a CPU an update takes a fraction of a second, on a GPU 128^3 fit.
 _VOXELS = {"cpu": 48**3, "gpu": 128**3}
-_BATCH_SIZE = {"cpu": 2, "gpu": 2}
-#: Updates of a run that states no length, from random weights.
+#: Two patches say enough of the voxels in them; of whole volumes, each with one class, it takes more.
+_BATCH_SIZE = {"segment-volume": 2, "classify-volume": 8}
+#: Updates of a run that states no length, from random weights. Measured on the CPU: docs/benchmarks/volumes.md.
 _UPDATES = {"cpu": 1000, "gpu": 5000}
 #: Evaluations a run: each reads every validation volume whole.
 _EVALUATIONS = 12
@@ -41,10 +42,8 @@ def plan(recipe: Recipe, examples: VolumeExamples, device: torch.device) -> Reci
     component = recipe.model if recipe.model.name else Component(_MODELS[examples.task], recipe.model.options)
     spacing = read_numbers("spacing", recipe.spacing) if recipe.spacing not in (None, "own") else None
     patch, chosen, component = _fitted(recipe, component, examples, spacing, _VOXELS[place])
-    batch_size = recipe.batch_size or min(
-        _BATCH_SIZE[place] * (1 if examples.task == "segment-volume" else 4), len(examples)
-    )
-    updates, every = recipe.updates, recipe.eval_every
+    batch_size = recipe.batch_size or min(_BATCH_SIZE[examples.task], len(examples))
+    updates = recipe.updates
     per_epoch = max(1, len(examples) // (batch_size * recipe.accumulate))
     if updates is None:
         updates = recipe.epochs * per_epoch if recipe.epochs else _UPDATES[place]
@@ -58,7 +57,7 @@ def plan(recipe: Recipe, examples: VolumeExamples, device: torch.device) -> Reci
         ignore_index=recipe.ignore_index if recipe.ignore_index is not None else examples.ignore,
         updates=updates,
         epochs=None,
-        eval_every=every or max(per_epoch, math.ceil(updates / _EVALUATIONS)),
+        eval_every=recipe.eval_every or max(per_epoch, math.ceil(updates / _EVALUATIONS)),
     )
 
 

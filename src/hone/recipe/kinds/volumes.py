@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from hone import losses
 from hone.data import Examples, Splits
 from hone.data.decoded_cache import parse_bytes
+from hone.data.layout import task_of
 from hone.data.volumes import VolumeBatches, VolumeExamples, VolumePreprocessing, WholeVolumes, read_volumes
 from hone.data.volumes.preprocessing import normalizations
 from hone.recipe.closer_look import CloserLook
@@ -51,8 +52,6 @@ __all__ = [
 
 def read(recipe: Recipe, classes: Sequence[str] | None = None) -> Splits:
     """Folders of NIfTI files: images and labels, nnU-Net's and the Decathlon's layouts, or class folders."""
-    from hone.data.layout import task_of
-
     task = recipe.task if recipe.task != "auto" else task_of(recipe.data) or "segment-volume"
     splits = read_volumes(
         recipe.data,
