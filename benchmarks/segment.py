@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-CHANNELS = (96, 64, 32, 24, 16)
+CHANNELS = (96, 64, 32, 16, 16)
 CROP, BATCH, LR = 128, 8, 1e-3
 
 

@@ -12,16 +12,16 @@ from hone.recipe.component import Component
 from hone.recipe.schema import Recipe
 
 #: A U-Net on a small encoder; a narrow decoder is most of its speed and next to nothing of its Dice.
-_MODEL = Component("smp:Unet", {"encoder_name": "mobilenet_v2", "decoder_channels": [128, 64, 48, 32, 16]})
+_MODEL = Component("smp:Unet", {"encoder_name": "mobilenet_v2", "decoder_channels": [96, 64, 32, 16, 16]})
 #: Side of a crop, at most, and crops a batch.
 _CROP = {"cpu": 128, "gpu": 512}
 _BATCH_SIZE = {"cpu": 8, "gpu": 16}
 #: Passes over the data, and the updates that a run has at least.
-_EPOCHS = {"cpu": 12, "gpu": 30}
+_EPOCHS = {"cpu": 9, "gpu": 30}
 _UPDATES = {"cpu": 300, "gpu": 1500}
 _LR = 1e-3
 #: Evaluations a run: each sees every validation image whole.
-_EVALUATIONS = 6
+_EVALUATIONS = {"cpu": 4, "gpu": 12}
 _MULTIPLE = 32
 
 
@@ -68,5 +68,5 @@ def _with_length(recipe: Recipe, samples: int, place: str) -> Recipe:
     updates = recipe.updates
     if updates is None:
         updates = recipe.epochs * per_epoch if recipe.epochs else max(_EPOCHS[place] * per_epoch, _UPDATES[place])
-    every = max(per_epoch, math.ceil(updates / _EVALUATIONS))
+    every = max(per_epoch, math.ceil(updates / _EVALUATIONS[place]))
     return dataclasses.replace(recipe, updates=updates, epochs=None, eval_every=recipe.eval_every or every)
