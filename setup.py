@@ -15,7 +15,7 @@ setup(
         Extension(
             "hone.losses.kernels._cpu",
             sources=[str(folder / name) for name in ("entry.cpp", "baseline.cpp", "avx2.cpp", "avx512.cpp")],
-            depends=[str(folder / name) for name in ("problem.h", "maths.inc", "softmax.inc", "sigmoid.inc")],
+            depends=[str(path) for pattern in ("*.h", "*.inc") for path in sorted(folder.glob(pattern))],
             # No -ffast-math: NaN, infinity and the rounding trick in exp must survive. OpenMP is compiled for but not
             # linked: the symbols are those of the runtime that torch has loaded.
             extra_compile_args=["-std=c++17", "-O3", "-fopenmp", "-fno-math-errno", "-fno-trapping-math", "-g0"],

@@ -18,7 +18,7 @@ from hone.losses.kernels import in_use, native, plain_torch
 from hone.losses.kernels.operator import region_sums, region_sums_grad
 from hone.losses.sums import sigmoid_sums, softmax_sums
 
-built = pytest.mark.skipif(native.library() is None, reason="the CPU kernels are not built here")
+built = pytest.mark.skipif(native.LIBRARY is None, reason="the CPU kernels are not built here")
 OPTIONS: list[dict[str, float | bool]] = [
     {},
     {"cross_entropy": True},
@@ -28,12 +28,22 @@ OPTIONS: list[dict[str, float | bool]] = [
 ]
 
 
-def inputs(softmax: bool, shape: tuple[int, ...], dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+#: The largest error of a gradient over the largest gradient: a few roundings of float32; one of half precision.
+BOUND = {torch.float32: 1e-5, torch.bfloat16: 2**-8, torch.float16: 2**-10}
+#: One voxel, several groups with a remainder, more classes than are kept in registers, many classes, no space; whole
+#: groups of few classes, whose logits are read where they are.
+SHAPES = [(2, 2, 1), (1, 5, 33, 47), (2, 14, 7, 9, 5), (1, 104, 300), (3, 3), (1, 4, 40, 29), (2, 2, 600), (1, 3, 513)]
+
+
+def inputs(
+    softmax: bool, shape: tuple[int, ...], dtype: torch.dtype, *, ignored: bool = True, scale: float = 4.0
+) -> tuple[Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
-    logits = (torch.randn(shape, generator=generator) * 4).to(dtype)
+    logits = (torch.randn(shape, generator=generator) * scale).to(dtype)
     flat = (shape[0], *shape[2:])
     target = torch.randint(0, shape[1] if softmax else 2, flat if softmax else shape, generator=generator)
-    target[torch.rand(target.shape, generator=generator) < 0.1] = 255
+    if ignored:
+        target[torch.rand(target.shape, generator=generator) < 0.1] = 255
     return logits, target, torch.rand(flat, generator=generator) > 0.2
 
 
@@ -48,9 +58,18 @@ def sums_and_grad(
     return [sums.detach(), grad]
 
 
+def expect_equal(softmax: bool, logits: Tensor, target: Tensor, mask: Tensor | None, **options: object) -> None:
+    """Hold sums and gradient to those of plain torch in float64."""
+    sums, grad = sums_and_grad(softmax, logits, target, mask, **options)
+    with plain_torch():
+        exact, exact_grad = sums_and_grad(softmax, logits.double(), target, mask, **options)
+    torch.testing.assert_close(sums, exact, rtol=1e-5, atol=1e-6)
+    assert (grad.double() - exact_grad).abs().max() <= BOUND[logits.dtype] * exact_grad.abs().max()
+
+
 @built
 @pytest.mark.parametrize("level", range(3), ids=native.LEVELS)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("dtype", BOUND, ids=str)
 @pytest.mark.parametrize("softmax", [True, False], ids=["softmax", "sigmoid"])
 def test_kernels_equal_plain_torch(
     softmax: bool, dtype: torch.dtype, level: int, monkeypatch: pytest.MonkeyPatch
@@ -58,17 +77,77 @@ def test_kernels_equal_plain_torch(
     if level > native.level():
         pytest.skip(f"this machine has no {native.LEVELS[level]}: compiled, not run")
     monkeypatch.setattr(native, "level", lambda: level)
-    for shape in [(2, 2, 1), (1, 5, 33, 47), (2, 14, 7, 9, 5), (1, 104, 300), (3, 3)]:
-        logits, target, mask = inputs(softmax, shape, dtype)
+    for shape in SHAPES:
         for options in OPTIONS:
+            logits, target, mask = inputs(softmax, shape, dtype)
+            expect_equal(softmax, logits, target, None, **options)
+            expect_equal(softmax, logits, target, mask, **options)
+            expect_equal(softmax, *inputs(softmax, shape, dtype, ignored=False)[:2], None, **options)
+
+
+def saturated(c: int) -> tuple[Tensor, Tensor]:
+    """Logits whose largest stands out by 9 at least, and their labels, all right: saturation leaves little gradient."""
+    logits, _, _ = inputs(True, (1, c, 2000), torch.float32, scale=20.0)
+    two = logits.topk(2, 1).values
+    logits = logits[..., (two[:, 0] - two[:, 1] > 9)[0]]
+    return logits, logits.argmax(1)
+
+
+def test_saturated_gradients_keep_their_digits() -> None:
+    """There p (G - sum p G) is a difference of nearly equal numbers, so it is not computed so."""
+    for c in (4, 14):
+        logits, target = saturated(c)
+        for options in OPTIONS:
+            expect_equal(True, logits, target, None, **options)
+            with plain_torch():
+                expect_equal(True, logits, target, None, **options)
+
+
+def test_torch_s_own_softmax_loses_them() -> None:
+    logits, target = saturated(4)
+
+    def grad(x: Tensor) -> Tensor:
+        x = x.requires_grad_()
+        return torch.autograd.grad(x.softmax(1).gather(1, target[:, None]).sum(), x)[0].double()
+
+    exact = grad(logits.double())
+    assert (grad(logits) - exact).abs().max() > 10 * BOUND[torch.float32] * exact.abs().max()
+
+
+@built
+@pytest.mark.parametrize("dtype", BOUND, ids=str)
+def test_channels_last_is_read_as_it_lies(dtype: torch.dtype) -> None:
+    for shape in ((2, 4, 30, 31), (2, 14, 7, 9, 5)):
+        for ignored in (True, False):
+            logits, target, mask = inputs(True, shape, dtype, ignored=ignored)
+            beside = logits.movedim(1, -1).contiguous().movedim(-1, 1)
+            assert native.is_channels_last(beside)
             for valid in (None, mask):
-                got = sums_and_grad(softmax, logits, target, valid, **options)
-                with plain_torch():
-                    expected = sums_and_grad(softmax, logits.double(), target, valid, **options)
-                torch.testing.assert_close(got[0], expected[0], rtol=1e-5, atol=1e-6)
-                # Where every softmax is saturated the gradient itself is a rounding of the upstream ones (up to 1).
-                bound = (2**-8 if dtype == torch.bfloat16 else 1e-5) * expected[1].abs().max() + 2.5e-7
-                assert (got[1].double() - expected[1]).abs().max() <= bound
+                got, expected = (sums_and_grad(True, x, target, valid, cross_entropy=True) for x in (beside, logits))
+                assert got[1].stride() == beside.stride()
+                torch.testing.assert_close(got[0], expected[0], rtol=1e-6, atol=1e-6)
+                expect_equal(True, beside, target, valid, cross_entropy=True)
+
+
+@built
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32, torch.int64, torch.bool], ids=str)
+@pytest.mark.parametrize("softmax", [True, False])
+def test_labels_of_any_integer_dtype(softmax: bool, dtype: torch.dtype) -> None:
+    logits, target, _ = inputs(softmax, (2, 2, 300), torch.float32, ignored=dtype != torch.bool)
+    assert native.serves(logits, target.to(dtype), sigmoid=not softmax)
+    got, expected = (sums_and_grad(softmax, logits, t, None, cross_entropy=True) for t in (target.to(dtype), target))
+    assert all(torch.equal(a, b) for a, b in zip(got, expected, strict=True))
+
+
+@built
+def test_wide_labels_are_not_cut() -> None:
+    """2^32 is not label 0, nor is it an ignored one where 0 is."""
+    logits, target, _ = inputs(True, (1, 3, 300), torch.float32, ignored=False)
+    target[0, 17] = 2**32
+    for ignore in (255, 0):
+        with pytest.raises(ValueError, match=f"got {2**32}"):
+            softmax_sums(logits, target, ignore_index=ignore)
+    assert softmax_sums(logits, target, ignore_index=2**32).valid[0, 0] == 299
 
 
 @built
@@ -155,7 +234,7 @@ def test_without_the_library_everything_works() -> None:
     code = (
         "import pathlib, torch; torch.set_num_threads(1)\n"
         "import hone.losses.kernels.native as native\n"
-        "native.library = lambda: None\n"
+        "native.LIBRARY = None\n"
         "import hone.losses as L; from hone.losses.kernels import in_use\n"
         "x = torch.randn(1, 3, 8, requires_grad=True)\n"
         "L.SoftmaxDiceCELoss()(x, torch.zeros(1, 8, dtype=torch.long)).backward()\n"
@@ -165,7 +244,7 @@ def test_without_the_library_everything_works() -> None:
 
 
 def test_in_use_says_which() -> None:
-    expected = "torch" if native.library() is None else f"native {native.LEVELS[native.level()]}"
+    expected = "torch" if native.LIBRARY is None else f"native {native.LEVELS[native.level()]}"
     assert in_use("cpu") == expected
     with plain_torch():
         assert in_use("cpu") == "torch"
@@ -173,8 +252,7 @@ def test_in_use_says_which() -> None:
 
 @built
 def test_no_openmp_runtime_of_its_own() -> None:
-    library = native.library()
-    assert isinstance(library, ctypes.CDLL)
+    assert isinstance(native.LIBRARY, ctypes.CDLL)
     mapped = Path("/proc/self/maps").read_text().splitlines()
     before = {line.split()[-1] for line in mapped if "libgomp" in line and "torch" not in line}
     assert before <= {path for path in before if "sklearn" in path or "scikit" in path or "scipy" in path}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -205,3 +208,16 @@ def test_every_function_form_is_its_class() -> None:
         softmax = getattr(cls, "softmax", name not in ("asymmetric_loss", "lovasz_hinge_loss"))
         target = LOGITS.flip(0) if name == "distillation_kl_loss" else TARGET if softmax else VALUES.round()
         torch.testing.assert_close(getattr(L, name)(LOGITS, target), cls()(LOGITS, target))
+
+
+@pytest.mark.parametrize("weight", [None, WEIGHT])
+def test_valid_weight_counts_beyond_float32(weight: list[float] | None) -> None:
+    """2^24 + 1 voxels, without room for them."""
+    target = torch.zeros(1, dtype=torch.long).expand(2**24 + 1)
+    loss = L.CrossEntropyLoss(weight=weight)
+    assert loss.valid_weight(target).item() == (2**24 + 1) * (1.0 if weight is None else weight[0])
+
+
+def test_importing_losses_is_light() -> None:
+    code = "import sys, hone.losses; assert not {'torch._dynamo', 'triton', 'scipy'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)

@@ -16,6 +16,7 @@ from hone.losses.targets import (
     Target,
     check_labels,
     check_weight,
+    count_of,
     match_weight,
     read_softmax_target,
     sum_dtype,
@@ -104,14 +105,14 @@ class CrossEntropyLoss(SumsLoss):
     def valid_weight(self, target: Tensor) -> Tensor:
         """The sum of the class weights over the voxels that count; for soft targets the number of voxels."""
         if torch.is_floating_point(target):
-            return torch.tensor(target.numel() / target.shape[1], device=target.device)
+            return count_of(target, target.numel() / target.shape[1])
         if self.weight is None:
             return super().valid_weight(target)
-        weight = self.weight.to(target.device)
+        weight = self.weight.to(target.device, sum_dtype(target))
         if target.device.type == "cpu":
             check_labels(target, weight.numel(), ignore_index=self.ignore_index)
         counted = target != self.ignore_index
-        return (weight[target.long().where(counted, 0)] * counted).sum().float()
+        return (weight[target.long().where(counted, 0)] * counted).sum()
 
     def _voxels(self, logits: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
         known = read_softmax_target(logits, target, mask, self.ignore_index)
@@ -192,9 +193,9 @@ class TopKCrossEntropyLoss(CrossEntropyLoss):
         losses = self._voxels(logits, target, mask).flatten()
         valid = read_softmax_target(logits, target, mask, self.ignore_index).valid
         if valid is None:
-            count = torch.tensor(float(losses.numel()), device=losses.device)
+            count = count_of(losses, losses.numel())
         else:
-            count = valid.sum().to(losses.dtype)
+            count = valid.sum(dtype=sum_dtype(losses))
             losses = losses.where(valid.flatten(), -1)  # a loss is never negative: those that don't count come last
         kept = torch.ceil(self.fraction * count)
         # A fixed size keeps the host from waiting for the count; places beyond k are blanked.

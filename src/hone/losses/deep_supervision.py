@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from hone.checks import invalid, number
 from hone.losses.loss import AnyLoss
+from hone.losses.targets import count_of
 
 
 class DeepSupervisionLoss(nn.Module):
@@ -62,7 +63,7 @@ class DeepSupervisionLoss(nn.Module):
         """The weight of the finest output's mean."""
         if hasattr(self.loss, "valid_weight"):
             return cast(Tensor, self.loss.valid_weight(target))
-        return torch.tensor(float(target.shape[0]), device=target.device)
+        return count_of(target, target.shape[0])
 
 
 def resized(target: Tensor, logits: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hone.checks import invalid, number
+from hone.losses.targets import count_of
 
 #: Anything that can be a term of a sum: one of ours, any other module, or a plain function of (logits, target).
 AnyLoss = Callable[..., Tensor]
@@ -28,7 +29,7 @@ class Loss(nn.Module):
 
     def valid_weight(self, target: Tensor) -> Tensor:
         """The weight of this batch in a mean over several batches: how many voxels (or samples) it has."""
-        return torch.tensor(float(target.numel()), device=target.device)
+        return count_of(target, target.numel())
 
     def __mul__(self, factor: float) -> WeightedSum:
         return WeightedSum([(factor, self)])

@@ -36,8 +36,7 @@ class Sums(NamedTuple):
 
 def plain_softmax_sums(logits: Tensor, known: Target, flags: int, gamma: float) -> Sums:
     """The sums of a softmax, by operations that torch differentiates any number of times."""
-    log_probs = torch.log_softmax(visible(logits, known), 1)
-    probs = log_probs.exp()
+    log_probs, probs = softmax_from_peak(visible(logits, known))
     total = Totals(logits, probs, known)
     if known.is_index:
         intersection = total.by_label(probs)
@@ -64,10 +63,33 @@ def plain_softmax_sums(logits: Tensor, known: Target, flags: int, gamma: float) 
     )
 
 
+def softmax_from_peak(x: Tensor) -> tuple[Tensor, Tensor]:
+    r"""The logarithm of the softmax over axis 1 and the softmax, with gradients that keep their digits.
+
+    With m the class of the largest logit and :math:`r = \sum_{k \neq m} e^{x_k - x_m}`, p_m is 1 / (1 + r). Gradients
+    then flow through r, which is small where the softmax is saturated; that of torch is there a difference of nearly
+    equal numbers.
+    """
+    highest, peak = x.max(1, keepdim=True)
+    shifted = (x - highest).scatter(1, peak, 0)  # 0 is what stands there; now it has no gradient of its own
+    others = shifted.exp().scatter(1, peak, 0)
+    rest = others.sum(1, keepdim=True)
+    inverse = 1 / (1 + rest)
+    return shifted - rest.log1p(), (others * inverse).scatter(1, peak, inverse)
+
+
+def sigmoid_from_tail(x: Tensor) -> Tensor:
+    """The sigmoid, computed from the smaller of p and 1 - p, so that the gradient p (1 - p) keeps its digits near 1."""
+    negative = x < 0
+    tail = x.where(negative, -x).exp()
+    near = 1 / (1 + tail)
+    return (tail * near).where(negative, near)
+
+
 def plain_sigmoid_sums(logits: Tensor, known: Target, flags: int, gamma: float) -> Sums:
     """The sums of a sigmoid, by operations that torch differentiates any number of times."""
     x = visible(logits, known)
-    probs, values = x.sigmoid(), known.values.to(x.dtype)
+    probs, values = sigmoid_from_tail(x), known.values.to(x.dtype)
     total = Totals(logits, x, known)
     # logsigmoid is exact everywhere; softplus turns linear at 20.
     hits = damp(-torch.nn.functional.logsigmoid(x), gamma) if flags & CROSS_ENTROPY else None

@@ -16,6 +16,7 @@ from hone.losses.region import Reduction
 from hone.losses.targets import (
     Target,
     check_logits,
+    count_of,
     count_valid,
     fit_mask,
     read_sigmoid_target,
@@ -180,7 +181,7 @@ class DistillationKLLoss(Loss):
 
     def valid_weight(self, target: Tensor) -> Tensor:
         """How many voxels there are."""
-        return torch.tensor(target.numel() / target.shape[1], device=target.device)
+        return count_of(target, target.numel() / target.shape[1])
 
 
 def reduce_entries(loss: Tensor, known: Target, reduction: str, logits: Tensor) -> Tensor:

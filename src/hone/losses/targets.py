@@ -27,9 +27,9 @@ def working_dtype(logits: Tensor) -> torch.dtype:
     return torch.float64 if logits.dtype == torch.float64 else torch.float32
 
 
-def sum_dtype(logits: Tensor) -> torch.dtype:
+def sum_dtype(beside: Tensor) -> torch.dtype:
     """The dtype of sums over voxels: float64, so that ``1 - ratio`` does not cancel, where the device has it."""
-    return torch.float32 if logits.device.type == "mps" else torch.float64
+    return torch.float32 if beside.device.type == "mps" else torch.float64
 
 
 def check_logits(logits: Tensor, *, softmax: bool) -> None:
@@ -164,9 +164,14 @@ def read_sigmoid_target(logits: Tensor, target: Tensor, mask: Tensor | None, ign
 
 
 def count_valid(target: Tensor, ignore_index: int) -> Tensor:
-    """How many entries of a target of labels (or of sigmoid values) count, as a 0-d float tensor."""
+    """How many entries of a target of labels (or of sigmoid values) count, as a 0-d tensor of `sum_dtype`."""
     kept = _not_ignored(target, ignore_index)
-    return torch.tensor(float(target.numel()), device=target.device) if kept is None else kept.sum().float()
+    return count_of(target, target.numel()) if kept is None else kept.sum(dtype=sum_dtype(target))
+
+
+def count_of(target: Tensor, count: float) -> Tensor:
+    """A number beside ``target``, in the dtype of sums: float32 counts only up to 2^24 one by one."""
+    return torch.tensor(count, dtype=sum_dtype(target), device=target.device)
 
 
 def check_weight(name: str, weight: Sequence[float] | Tensor | None) -> Tensor | None:

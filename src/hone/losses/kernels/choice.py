@@ -79,6 +79,6 @@ def in_use(device: str | torch.device = "cpu") -> str:
     kind = torch.device(device).type
     if is_plain():
         return "torch"
-    if kind == "cpu" and native.library() is not None:
+    if kind == "cpu" and native.LIBRARY is not None:
         return f"native {native.LEVELS[native.level()]}"
     return "triton" if kind == "cuda" and is_triton() else "torch"

@@ -1,4 +1,4 @@
-"""The same operator in Triton. See ``cpu/softmax.inc`` for the sums and the derivation of the gradient.
+"""The same operator in Triton. See ``cpu/softmax_sums.inc`` and ``cpu/softmax_grad.inc`` for the sums and the gradient.
 
 One program handles a block of voxels of one sample and all classes; its sums go to a row of their own and are added in
 float64 afterwards, so that the result is the same every time. A label out of range makes the sums NaN: raising would
@@ -25,7 +25,10 @@ BLOCK_LOGITS = 8192
 def _load(
     logits, target, mask, sample, first, C, V, ignore, HAS_MASK: tl.constexpr, BC: tl.constexpr, BV: tl.constexpr
 ):
-    """exp(x - max), its sum, x - max at the label, labels (-1 where nothing counts, C where out of range)."""
+    """exp(x - max), its sum over the other classes, x - max, the same at the label, what is label, what the maximum.
+
+    Labels are -1 where nothing counts, C where out of range.
+    """
     voxel = first + tl.arange(0, BV)
     classes = tl.arange(0, BC)
     inside = voxel < V
@@ -40,9 +43,18 @@ def _load(
     x = tl.where(classes[:, None] < C, x, float("-inf"))
     shifted = x - tl.max(x, 0)[None, :]
     exps = tl.exp(shifted)
+    highest = classes[:, None] == tl.argmax(x, 0)[None, :]
     chosen = classes[:, None] == label[None, :]
     label_shift = tl.sum(tl.where(chosen, shifted, 0.0), 0)
-    return exps, tl.sum(exps, 0), shifted, label_shift, chosen, label, valid, place
+    rest = tl.sum(tl.where(highest, 0.0, exps), 0)
+    return exps, rest, shifted, label_shift, chosen, highest, label, valid, place
+
+
+@triton.jit
+def _log1p(x):
+    """log(1 + x) for x >= 0, with the digits that 1 + x drops."""
+    u = 1.0 + x
+    return tl.log(u) + (x - (u - 1.0)) / u
 
 
 @triton.jit
@@ -64,12 +76,12 @@ def _sums(
 ):
     sample = tl.program_id(1).to(tl.int64)
     first = tl.program_id(0).to(tl.int64) * BV
-    exps, total, shifted, label_shift, chosen, label, valid, _place = _load(
+    exps, rest, shifted, label_shift, chosen, _highest, label, valid, _place = _load(
         logits, target, mask, sample, first, C, V, ignore, HAS_MASK, BC, BV
     )
     classes = tl.arange(0, BC)
     weight = tl.where(valid, 1.0, 0.0)
-    probs = exps * (weight / total)[None, :]
+    probs = exps * (weight / (1.0 + rest))[None, :]
     hits = tl.where(chosen, probs, 0.0)
     poison = tl.where(label == C, float("nan"), 0.0)
     row = out + (sample * blocks + tl.program_id(0)) * 8 * C + classes
@@ -83,13 +95,13 @@ def _sums(
         tl.store(row + 4 * C, tl.sum(probs * probs, 1), mask=held)
         tl.store(row + 5 * C, counts, mask=held)
     if FLAGS & 2:
-        entropy = tl.log(total) - label_shift
+        entropy = _log1p(rest) - label_shift
         if FOCAL:
             missed = tl.maximum(1.0 - tl.sum(hits, 0), 1e-30)
             entropy = entropy * tl.exp(gamma * tl.log(missed))
         tl.store(row + 6 * C, tl.sum(tl.where(chosen, entropy[None, :], 0.0), 1), mask=held)
     if FLAGS & 4:
-        loss = tl.log(total)[None, :] - shifted
+        loss = _log1p(rest)[None, :] - shifted
         counted = valid[None, :] & (shifted > float("-inf"))
         tl.store(row + 7 * C, tl.sum(tl.where(counted, loss, 0.0), 1), mask=held)
 
@@ -114,7 +126,7 @@ def _grad(
 ):
     sample = tl.program_id(1).to(tl.int64)
     first = tl.program_id(0).to(tl.int64) * BV
-    exps, total, shifted, label_shift, chosen, _label, valid, place = _load(
+    exps, rest, shifted, label_shift, chosen, highest, _label, valid, place = _load(
         logits, target, mask, sample, first, C, V, ignore, HAS_MASK, BC, BV
     )
     classes = tl.arange(0, BC)
@@ -122,27 +134,27 @@ def _grad(
     row = upstream + sample * C + classes
     of_hit = tl.load(row, mask=held, other=0.0)
     of_prediction = tl.load(row + N * C, mask=held, other=0.0)
-    probs = exps * tl.where(valid, 1.0 / total, 0.0)[None, :]
+    inverse = tl.where(valid, 1.0 / (1.0 + rest), 0.0)
+    probs = exps * inverse[None, :]
     slope = of_prediction[:, None] + tl.where(chosen, of_hit[:, None], 0.0)
     if FLAGS & 1:
         slope += 2.0 * probs * tl.load(row + 4 * N * C, mask=held, other=0.0)[:, None]
-    add = -tl.sum(probs * slope, 0)
-    own = tl.zeros_like(probs)
+    slope -= tl.sum(tl.where(highest, slope, 0.0), 0)[None, :]  # as in softmax_grad.inc, where it says why
+    result = probs * (slope - tl.sum(probs * slope, 0)[None, :])
     if FLAGS & 2:
-        weight = tl.where(chosen, tl.load(row + 6 * N * C, mask=held, other=0.0)[:, None], 0.0)
+        weight = tl.sum(tl.where(chosen, tl.load(row + 6 * N * C, mask=held, other=0.0)[:, None], 0.0), 0)
+        top = tl.sum(tl.where(chosen & highest, 1, 0), 0) > 0
         if FOCAL:
             prob = tl.sum(tl.where(chosen, probs, 0.0), 0)
-            missed = tl.maximum(1.0 - prob, 1e-30)
-            entropy = tl.log(total) - label_shift
-            weight = weight * (tl.exp(gamma * tl.log(missed)) * (1.0 + gamma * prob * entropy / missed))[None, :]
-        own += weight
-        add += tl.sum(weight, 0)
+            missed = tl.maximum(tl.where(top, rest * inverse, 1.0 - prob), 1e-30)
+            entropy = _log1p(rest) - label_shift
+            weight *= tl.exp(gamma * tl.log(missed)) * (1.0 + gamma * prob * entropy / missed)
+        miss = tl.where(chosen & highest, -(rest * inverse)[None, :], tl.where(chosen, probs - 1.0, probs))
+        result += weight[None, :] * miss
     if FLAGS & 4:
         counted = valid[None, :] & (shifted > float("-inf"))
         spread = tl.where(counted, tl.load(row + 7 * N * C, mask=held, other=0.0)[:, None], 0.0)
-        own += spread
-        add += tl.sum(spread, 0)
-    result = probs * (slope + add[None, :]) - own
+        result += probs * tl.sum(spread, 0)[None, :] - spread
     inside = (first + tl.arange(0, BV)) < V
     tl.store(grad + place, result.to(grad.dtype.element_ty), mask=held[:, None] & inside[None, :])
 
@@ -182,7 +194,9 @@ def compute_grad(
     grad = torch.empty_like(logits)
     kept: Any = target if mask is None else mask.contiguous()
     constants = {"FLAGS": flags, "FOCAL": gamma != 0, "HAS_MASK": mask is not None, "BC": rows, "BV": block}
-    above = upstream.to(torch.float32).contiguous()
+    above = upstream.clone()
+    above[1] -= upstream[1, :, :1]  # only differences matter: what is common to all classes would cost them digits
+    above = above.to(torch.float32)
     _grad[(triton.cdiv(voxels, block), n)](
         above, logits, target, kept, grad, n, c, voxels, ignore_index, gamma, **constants
     )

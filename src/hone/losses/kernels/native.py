@@ -13,8 +13,8 @@ from torch import Tensor
 from hone.checks import invalid
 
 LEVELS = ("baseline", "AVX2", "AVX-512")
-LOGITS_TYPES = {torch.float32: 0, torch.bfloat16: 1}
-LABEL_TYPES = {torch.uint8: 2, torch.bool: 2, torch.int32: 3, torch.int64: 4}
+LOGITS_TYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
+LABEL_TYPES = {torch.uint8: 3, torch.bool: 3, torch.int16: 4, torch.int32: 5, torch.int64: 6}
 VALUE_TYPES = {torch.float32: 0, **LABEL_TYPES}
 
 #: Fewer logits than this stay on one thread: handing over costs more than it saves.
@@ -24,34 +24,36 @@ SMALLEST_SHARED = 100_000
 ROWS = 8
 
 
-@functools.cache
-def library() -> ctypes.CDLL | None:
-    """The library beside this file, or None where it was not built or can't be loaded."""
+def _load() -> ctypes.CDLL | None:
     for path in sorted(Path(__file__).parent.glob("_cpu*")):
         if path.suffix in (".so", ".pyd", ".dylib"):
             try:
                 found = ctypes.CDLL(str(path))
             except OSError:  # built for another machine, or an OpenMP runtime that torch does not have
                 continue
-            pointer, whole, double = ctypes.c_void_p, ctypes.c_int64, ctypes.POINTER(ctypes.c_double)
-            head: list[Any] = [ctypes.c_int] * 3 + [pointer, ctypes.c_int, pointer, ctypes.c_int, pointer, *[whole] * 4]
-            found.hone_sums.argtypes = [*head, ctypes.c_int, ctypes.c_float, pointer, double]
-            found.hone_grad.argtypes = [*head, ctypes.c_int, ctypes.c_float, pointer, pointer, double]
+            pointer, whole, number, double = (
+                ctypes.c_void_p,
+                ctypes.c_int,
+                ctypes.c_int64,
+                ctypes.POINTER(ctypes.c_double),
+            )
+            head: list[Any] = [whole] * 3 + [pointer, whole, pointer, whole, pointer, *[number] * 4]
+            head += [whole, ctypes.c_float, whole]
+            found.hone_region_sums.argtypes = [*head, pointer, double]
+            found.hone_region_sums_grad.argtypes = [*head, pointer, pointer, double]
             return found
     return None
+
+
+#: The library beside this file, or None where it was not built or can't be loaded. Found once, on import: torch's
+#: compiler then sees a constant and looks for no files.
+LIBRARY = _load()
 
 
 @functools.cache
 def level() -> int:
     """The best instruction set that machine and library share: an index into `LEVELS`."""
-    found = library()
-    return 0 if found is None else int(found.hone_level())
-
-
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def available() -> bool:
-    """Whether there is a library; torch's compiler takes the answer as it is instead of looking for files."""
-    return library() is not None
+    return 0 if LIBRARY is None else int(LIBRARY.hone_level())
 
 
 def serves(logits: Tensor, target: Tensor, *, sigmoid: bool) -> bool:
@@ -63,8 +65,13 @@ def serves(logits: Tensor, target: Tensor, *, sigmoid: bool) -> bool:
         and target.dtype in types
         and logits.numel() > 0
         and not target.requires_grad
-        and available()
+        and LIBRARY is not None
     )
+
+
+def is_channels_last(logits: Tensor) -> bool:
+    """Whether the classes of a voxel lie side by side, which the softmax kernels read as it is."""
+    return not logits.is_contiguous() and logits.movedim(1, -1).is_contiguous()
 
 
 def compute_sums(
@@ -76,7 +83,8 @@ def compute_sums(
         ValueError: a label or value is out of range.
     """
     sums = torch.zeros(ROWS, *logits.shape[:2], dtype=torch.float64)
-    _call("hone_sums", logits.contiguous(), target, mask, sigmoid, ignore_index, flags, gamma, [sums.data_ptr()])
+    logits = _dense(logits, sigmoid)
+    _call("hone_region_sums", logits, target, mask, sigmoid, ignore_index, flags, gamma, [sums.data_ptr()])
     return sums
 
 
@@ -93,12 +101,16 @@ def compute_grad(
     inplace: bool = False,
 ) -> Tensor:
     """The gradient of the logits, from that of the sums; over the logits where ``inplace``."""
-    logits = logits.contiguous()
+    logits = _dense(logits, sigmoid)
     grad = logits if inplace else torch.empty_like(logits)
     upstream = upstream.to(torch.float64).contiguous()
     out = [upstream.data_ptr(), grad.data_ptr()]
-    _call("hone_grad", logits, target, mask, sigmoid, ignore_index, flags, gamma, out)
+    _call("hone_region_sums_grad", logits, target, mask, sigmoid, ignore_index, flags, gamma, out)
     return grad
+
+
+def _dense(logits: Tensor, sigmoid: bool) -> Tensor:
+    return logits if not sigmoid and is_channels_last(logits) else logits.contiguous()
 
 
 def _call(
@@ -112,15 +124,14 @@ def _call(
     gamma: float,
     out: list[int],
 ) -> None:
-    found = library()
-    if found is None:
+    if LIBRARY is None:
         raise RuntimeError("the CPU kernels of hone are not built")
     n, c, voxels = logits.shape[0], logits.shape[1], logits.shape[2:].numel()
     target = target.contiguous()
     mask = None if mask is None else mask.to(torch.bool).contiguous()
     threads = 1 if logits.numel() < SMALLEST_SHARED else torch.get_num_threads()
     bad = ctypes.c_double()
-    status = getattr(found, name)(
+    status = getattr(LIBRARY, name)(
         int(sigmoid),
         level(),
         threads,
@@ -135,6 +146,7 @@ def _call(
         ignore_index,
         flags,
         gamma,
+        int(is_channels_last(logits)),
         *out,
         ctypes.byref(bad),
     )

@@ -46,7 +46,7 @@ def region_sums_grad(
         from hone.losses.kernels import gpu
 
         return gpu.compute_grad(upstream, logits, target, mask, ignore_index, flags, gamma)
-    return native.compute_grad(upstream, logits, target, mask, sigmoid, ignore_index, flags, gamma).view(logits.shape)
+    return native.compute_grad(upstream, logits, target, mask, sigmoid, ignore_index, flags, gamma)
 
 
 @region_sums_grad.register_fake
@@ -60,6 +60,8 @@ def _(
     flags: int,
     gamma: float,
 ) -> Tensor:
+    if not sigmoid and not logits.is_cuda and native.is_channels_last(logits):
+        return torch.empty_like(logits)
     return torch.empty_like(logits, memory_format=torch.contiguous_format)
 
 
@@ -117,7 +119,7 @@ def fused_sums(
     if (
         inplace
         and not logits.is_cuda
-        and logits.is_contiguous()
+        and (logits.is_contiguous() or (not sigmoid and native.is_channels_last(logits)))
         and not logits.is_leaf
         and not torch.compiler.is_compiling()
     ):

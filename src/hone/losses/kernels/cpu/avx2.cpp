@@ -1,8 +1,8 @@
 // The kernels for machines with AVX2. Nothing here may run, or be merged with code that runs, on others: only what
 // stands between the pragmas is compiled for it, in a namespace without a name.
-#include <initializer_list>
-
 #include "problem.h"
+
+#define HONE_LANES 8
 
 #if defined(__x86_64__)
 #if defined(__clang__)
@@ -14,9 +14,7 @@
 
 namespace hone::avx2 {
 namespace {
-#include "maths.inc"
-#include "softmax.inc"
-#include "sigmoid.inc"
+#include "kernels.inc"
 }  // namespace
 
 const Kernels kernels = {softmax_sums, softmax_grad, sigmoid_sums, sigmoid_grad};

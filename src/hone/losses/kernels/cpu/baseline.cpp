@@ -1,13 +1,11 @@
 // The kernels for whatever the compiler assumes of every machine.
-#include <initializer_list>
-
 #include "problem.h"
+
+#define HONE_LANES 4
 
 namespace hone::baseline {
 namespace {
-#include "maths.inc"
-#include "softmax.inc"
-#include "sigmoid.inc"
+#include "kernels.inc"
 }  // namespace
 
 const Kernels kernels = {softmax_sums, softmax_grad, sigmoid_sums, sigmoid_grad};

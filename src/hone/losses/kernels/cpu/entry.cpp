@@ -3,8 +3,11 @@
 // Not linked against an OpenMP runtime of its own: torch's is already loaded and its symbols are found there, so that
 // the two share one pool of threads.
 #include <cstdlib>
-#include <new>
 #include <vector>
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 
 #include "problem.h"
 
@@ -67,6 +70,19 @@ int run(Kernel kernel, Problem& p, bool by_channel, int threads, double* out, do
     return 0;
 }
 
+// Asks the system for huge pages under a gradient that is about to be written for the first time: handing out fresh
+// memory in pages of 4 KiB takes as long as computing what is written there.
+void ask_for_huge_pages(void* data, int64_t bytes) {
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+    constexpr uintptr_t HUGE = 1 << 21, PAGE = 1 << 12;
+    const uintptr_t first = (reinterpret_cast<uintptr_t>(data) + PAGE - 1) / PAGE * PAGE;
+    const uintptr_t end = (reinterpret_cast<uintptr_t>(data) + bytes) / PAGE * PAGE;
+    if (end >= first + 2 * HUGE) madvise(reinterpret_cast<void*>(first), end - first, MADV_HUGEPAGE);  // may be refused
+#else
+    (void)data, (void)bytes;
+#endif
+}
+
 }  // namespace
 }  // namespace hone
 
@@ -85,21 +101,24 @@ int hone_level() {
 }
 
 // Sums (ROWS, n, c) into `out`, zeroed by the caller. Returns 0; 1 where `bad` is a label out of range; 2 without memory.
-int hone_sums(int sigmoid, int level, int threads, const void* logits, int logits_type, const void* target,
-              int target_type, const uint8_t* mask, int64_t n, int64_t c, int64_t v, int64_t ignore, int flags,
-              float gamma, double* out, double* bad) {
+int hone_region_sums(int sigmoid, int level, int threads, const void* logits, int logits_type, const void* target,
+                     int target_type, const uint8_t* mask, int64_t n, int64_t c, int64_t v, int64_t ignore, int flags,
+                     float gamma, int channels_last, double* out, double* bad) {
     using namespace hone;
-    Problem p{logits, target, mask, nullptr, nullptr, n, c, v, ignore, logits_type, target_type, flags, gamma};
+    Problem p{logits, target, mask, nullptr, nullptr, n, c, v, ignore, logits_type, target_type, flags, gamma,
+              channels_last != 0};
     const Kernels& kernels = kernels_of(level);
     return run(sigmoid ? kernels.sigmoid_sums : kernels.softmax_sums, p, sigmoid, threads, out, bad);
 }
 
-// The gradient of the logits into `grad`, which may be the logits themselves. Returns as hone_sums.
-int hone_grad(int sigmoid, int level, int threads, const void* logits, int logits_type, const void* target,
-              int target_type, const uint8_t* mask, int64_t n, int64_t c, int64_t v, int64_t ignore, int flags,
-              float gamma, const double* upstream, void* grad, double* bad) {
+// The gradient of the logits into `grad`, which may be the logits themselves. Returns as hone_region_sums.
+int hone_region_sums_grad(int sigmoid, int level, int threads, const void* logits, int logits_type, const void* target,
+                          int target_type, const uint8_t* mask, int64_t n, int64_t c, int64_t v, int64_t ignore,
+                          int flags, float gamma, int channels_last, const double* upstream, void* grad, double* bad) {
     using namespace hone;
-    Problem p{logits, target, mask, upstream, grad, n, c, v, ignore, logits_type, target_type, flags, gamma};
+    Problem p{logits, target, mask, upstream, grad, n, c, v, ignore, logits_type, target_type, flags, gamma,
+              channels_last != 0};
+    if (grad != logits) ask_for_huge_pages(grad, n * c * v * (logits_type == F32 ? 4 : 2));
     const Kernels& kernels = kernels_of(level);
     return run(sigmoid ? kernels.sigmoid_grad : kernels.softmax_grad, p, sigmoid, threads, nullptr, bad);
 }

@@ -6,10 +6,10 @@ namespace hone {
 
 enum Row { INTERSECTION, PREDICTION, TARGET, VALID, PREDICTION_SQUARES, TARGET_SQUARES, CROSS_ENTROPY, COMPLEMENT, ROWS };
 enum Flag { WANT_SQUARES = 1, WANT_CROSS_ENTROPY = 2, WANT_COMPLEMENT = 4 };
-enum Type { F32 = 0, BF16 = 1, U8 = 2, I32 = 3, I64 = 4 };
+enum Type { F32, BF16, F16, U8, I16, I32, I64 };
 
 struct Problem {
-    const void* logits;     // (n, c, v), contiguous
+    const void* logits;     // (n, c, v), or (n, v, c) where channels are last
     const void* target;     // softmax: labels (n, v); sigmoid: values (n, c, v)
     const uint8_t* mask;    // (n, v) or null
     const double* upstream; // (ROWS, n, c); backward only
@@ -18,6 +18,7 @@ struct Problem {
     int64_t ignore;
     int logits_type, target_type, flags;
     float gamma;
+    bool channels_last;     // softmax only
 };
 
 // One piece of work: voxels [begin, end) of one sample (of one channel, for a sigmoid).
@@ -32,11 +33,12 @@ struct Piece {
 // Voxels handled at once: the c rows of a group stay in the first-level cache, where the logits' own rows would not
 // (their distance is often a multiple of 4096 bytes, which maps all of them to the same few cache lines).
 inline int64_t group_size(int64_t c) {
-    int64_t size = 4096 / c / 16 * 16;
+    const int64_t size = 4096 / c / 16 * 16;
     return size < 32 ? 32 : size > 256 ? 256 : size;
 }
 
-inline int64_t scratch_floats(int64_t c) { return (2 * c + 16) * group_size(c) + 8 * c + 64; }
+// Two matrices of rows, four rows of one number a voxel, five numbers a class.
+inline int64_t scratch_floats(int64_t c) { return (2 * c + 4) * group_size(c) + 5 * c + 64; }
 
 using Kernel = void (*)(const Problem&, Piece&);
 struct Kernels {
