@@ -63,7 +63,7 @@ def test_the_layout_says_that_these_are_clips(base: Run) -> None:
 def test_the_saved_weights_are_a_plain_clip_model(base: Run) -> None:
     loaded = hone.load(base)
     state = load_file(base.best)
-    assert state["backbone.0.weight"].shape == (8, 3, 3, 3, 3) and state["head.weight"].shape == (2, 64)
+    assert state["frames.network.0.weight"].shape == (8, 3, 3, 3, 3) and state["head.weight"].shape == (2, 64)
     clip = torch.randn(1, 3, 6, 32, 32)
     assert loaded.model(clip).shape == (1, 2) and not loaded.model.training
 
@@ -135,12 +135,24 @@ def test_the_head_alone_trains(fit: Fit, clips: Path, base: Run) -> None:
     assert run.recipe.frames == 4
 
 
+def test_a_frozen_network_sees_each_clip_once(
+    fit: Fit, clips: Path, base: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--from", str(base.path), "--train", "head", "--augment", "none", "--sampling", "uniform", "--lr", "0.1")
+    stored = fit(clips, *words, "--batch-size", "4")
+    assert "frozen part runs once: 18 x 64 numbers" in capsys.readouterr().out
+    seen = fit(clips, *words, "--batch-size", "4", "--cache", "0")
+    assert "runs once" not in capsys.readouterr().out
+    for name, tensor in load_file(seen.last).items():
+        torch.testing.assert_close(load_file(stored.last)[name], tensor)
+
+
 @pytest.mark.parametrize("pooling", ["mean", "attention"])
 def test_frames_one_by_one(fit: Fit, clips: Path, pooling: str) -> None:
     words = ("--model", "frames:own_parts:normed", "--model.pooling", pooling, "--augment", "strong")
     run = fit(clips, *TINY[2:], *words, "--updates", "3")
     state = load_file(run.best)
-    assert state["backbone.0.weight"].ndim == 4 and ("pool.position.weight" in state) == (pooling == "attention")
+    assert state["frames.network.0.weight"].ndim == 4 and ("pool.position.weight" in state) == (pooling == "attention")
     assert hone.load(run).model(torch.zeros(1, 3, 3, 32, 32)).shape == (1, 2)
 
 

@@ -128,7 +128,8 @@ def test_heads_and_rows_are_those_of_the_image_network() -> None:
     assert [head.name for head in find_head(model)] == ["head"]
     replace_head(model, 4, seed=0)
     names = [row.name for row in layer_rows(model)]
-    assert names[0] == "backbone.features.0" and names[-2:] == ["backbone.features.18", "head"] and len(names) == 20
+    assert names[0] == "frames.network.features.0" and len(names) == 20
+    assert names[-2:] == ["frames.network.features.18", "head"]
 
 
 @pytest.mark.parametrize("name", ["r3d_18", "mc3_18", "r2plus1d_18", "s3d", "mvit_v1_b", "mvit_v2_s", "swin3d_t"])

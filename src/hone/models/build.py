@@ -54,7 +54,7 @@ def input_preprocessing(name: ModelName, model: nn.Module) -> Preprocessing:
     Of a network for clips: how a frame is.
     """
     if isinstance(model, ClipModel):
-        return input_preprocessing(name.image, model.backbone)
+        return input_preprocessing(name.image, model.network)
     if name.library == "timm":
         import timm
 
@@ -69,7 +69,7 @@ def input_preprocessing(name: ModelName, model: nn.Module) -> Preprocessing:
 def takes_one_size(name: ModelName, model: nn.Module) -> bool:
     """Whether the model is built for one input size (position embeddings of one length)."""
     if isinstance(model, ClipModel):
-        return takes_one_size(name.image, model.backbone)
+        return takes_one_size(name.image, model.network)
     if name.library == "torchvision":
         return name.name.startswith(("vit_", "mvit_"))
     return bool(getattr(model, "pretrained_cfg", {}).get("fixed_input_size", False))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,8 +25,8 @@ class ClipModel(nn.Module):
     With ``time_kernel`` above 1 the network's convolutions are inflated: each also takes the frames before and after,
     so ``f`` sees motion and not frames alone. An image is a clip of one frame.
 
-    State dict: ``backbone.*`` under the image network's own names (a convolution that sees its neighbours has a 5D
-    weight), ``head.weight``, ``head.bias``, and ``pool.*`` for attention.
+    State dict: ``frames.network.*`` under the image network's own names (a convolution that sees its neighbours has a
+    5D weight), ``head.weight``, ``head.bias``, and ``pool.*`` for attention.
 
     Args:
         backbone: an image network whose output layer is linear on vectors; it is taken over, its output layer becomes
@@ -39,7 +40,7 @@ class ClipModel(nn.Module):
     Example:
         >>> from torchvision.models import resnet18
         >>> model = ClipModel(resnet18(num_classes=4), time_kernel=3).eval()
-        >>> model(torch.zeros(2, 3, 5, 64, 64)).shape, model.backbone.conv1.weight.shape
+        >>> model(torch.zeros(2, 3, 5, 64, 64)).shape, model.network.conv1.weight.shape
         (torch.Size([2, 4]), torch.Size([64, 3, 3, 7, 7]))
 
     Reference:
@@ -59,23 +60,46 @@ class ClipModel(nn.Module):
             )
         owner, _, place = head.name.rpartition(".")
         setattr(backbone.get_submodule(owner), place, nn.Identity())
-        self.clock = Clock()
+        clock = Clock()
         if time_kernel > 1:
-            inflate_convolutions(backbone, time_kernel, self.clock)
-        self.backbone = backbone
+            inflate_convolutions(backbone, time_kernel, clock)
+        self.frames = Framewise(backbone, clock)
         self.pool = AttentionPool(head.layer.in_features) if pooling == "attention" else MeanPool()
         self.head = head.layer
 
+    @property
+    def network(self) -> nn.Module:
+        """The image network, without its output layer."""
+        return self.frames.network
+
     def forward(self, clips: Tensor) -> Tensor:
         """(N, 3, T, H, W) -> (N, classes); (N, 3, H, W) is a clip of one frame."""
-        if clips.ndim == 4:
-            clips = clips.unsqueeze(2)
+        logits: Tensor = self.head(self.pool(self.frames(clips)))
+        return logits
+
+
+class Framewise(nn.Sequential):
+    """A network on every frame: (N, 3, T, H, W) -> (N, T, F).
+
+    Args:
+        network: of images, (N, 3, H, W) -> (N, F).
+        clock: is told how many frames a clip has.
+    """
+
+    network: nn.Module
+
+    def __init__(self, network: nn.Module, clock: Clock) -> None:
+        super().__init__(OrderedDict(network=network))
+        self.clock = clock
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(N, 3, T, H, W) -> (N, T, F); (N, 3, H, W) is a clip of one frame."""
+        clips = input if input.ndim == 5 else input.unsqueeze(2)
         count, _, frames = clips.shape[:3]
         self.clock.frames = frames
         # Of channels-last clips this is a view: the frames lie one after another.
-        features: Tensor = self.backbone(clips.transpose(1, 2).flatten(0, 1))
-        logits: Tensor = self.head(self.pool(features.view(count, frames, -1)))
-        return logits
+        features: Tensor = self.network(clips.transpose(1, 2).flatten(0, 1))
+        return features.view(count, frames, -1)
 
 
 def look_aside(model: nn.Module) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
@@ -13,8 +15,8 @@ from torch import Tensor
 from hone.data import Examples, Order
 from hone.data.cache_folder import cache_folder
 from hone.data.decoded_cache import parse_bytes
-from hone.recipe.build import Job
-from hone.recipe.kinds.photo_views import PhotoViews, photos_name
+from hone.recipe.job import Job
+from hone.recipe.kinds.views import Views, name_of_inputs
 from hone.transfer import (
     CannotCacheError,
     FeatureCache,
@@ -66,7 +68,7 @@ class CachedTraining:
     """
 
     stored: StoredFeatures
-    views: PhotoViews
+    views: Views
     order: Order
     device: torch.device
 
@@ -122,7 +124,7 @@ def _unfit(job: Job) -> str | None:
 
 def _cached(job: Job) -> str:
     recipe, world = job.recipe, job.world
-    views: PhotoViews = job.kind.views(recipe, job.splits.train, job.preprocessing, world)  # type: ignore[attr-defined]
+    views: Views = job.kind.views(recipe, job.splits.train, job.preprocessing, world)  # type: ignore[attr-defined]
     _begin_training(job)
     cache = FeatureCache(job.model, _folder(), budget=parse_bytes(recipe.cache), trains=_ever_trained(job))
     try:
@@ -142,20 +144,36 @@ def _cached(job: Job) -> str:
     return f"frozen part runs once: {len(views) + len(val):,} x {slots} numbers {', '.join(dict.fromkeys(cache.notes))}"
 
 
-@contextmanager
-def head_only(job: Job) -> Iterator[tuple[FeatureBatches, FeatureBatches] | None]:
-    """The frozen source's features of the training and the validation photos, while the network takes them.
+@dataclass(frozen=True)
+class ProbeData:
+    """What a probe is fitted to and measured on, as the network takes it: stored features, or else photos.
 
-    Yields:
-        Batches of both; None where the trunk can't run once. Afterwards the network is as before.
+    Attributes:
+        train: batches that begin with all photos as they are; further views follow.
+        count: how many photos come first.
+        val: batches of the validation photos.
     """
+
+    train: Iterable[Any]
+    count: int
+    val: Iterable[Any]
+
+
+@contextmanager
+def probe_data(job: Job) -> Iterator[ProbeData]:
+    """The data of a probe, while the network takes it; afterwards the network is as before."""
     if isinstance(job.train, CachedTraining):
-        stored, views = job.train.stored, job.train.views
-        yield FeatureBatches(stored, views.targets(torch.arange(len(views))), job.world.device), job.validation
+        stored, kept = job.train.stored, job.train.views
+        train = FeatureBatches(stored, kept.targets(torch.arange(len(kept))), job.world.device)
+        yield ProbeData(train, len(job.splits.train), job.validation)
         return
-    cache = _head_cache(job)
+    cache, examples = _head_cache(job), probed_examples(job)
+    views = _further_views(job, examples)
     try:
-        yield None if cache is None else _of_head(job, cache)
+        found = None if cache is None else _of_head(job, cache, examples, views)
+        if found is None:
+            found = ProbeData(_chained(job.evaluation(examples, whole=True), views), len(examples), job.validation)
+        yield found
     finally:
         if cache is not None:
             cache.remove()
@@ -183,23 +201,44 @@ def _is_cacheable(job: Job) -> bool:
     """Whether the data can be told apart by name, there is room, and nothing else stands in for the modules' calls."""
     recipe = job.recipe
     bare = job.world.size == 1 and recipe.lora is None and not (recipe.compile or recipe.checkpointing)
-    return bare and hasattr(job.kind, "views") and parse_bytes(recipe.cache) > 0
+    is_single = getattr(job.preprocessing, "views", 1) == 1  # an evaluation sees each sample once
+    return bare and is_single and hasattr(job.kind, "views") and parse_bytes(recipe.cache) > 0
 
 
-def _of_head(job: Job, cache: FeatureCache) -> tuple[FeatureBatches, FeatureBatches] | None:
-    found = []
+def _of_head(job: Job, cache: FeatureCache, examples: Examples, views: PhotoViews | None) -> ProbeData | None:
+    device, size = job.world.device, int(job.recipe.batch_size or _CHUNK)
+
+    def features(part: Examples) -> FeatureBatches:
+        if not len(part):
+            return FeatureBatches(None, part.targets, device)
+        batches: Any = job.evaluation(part, whole=True)
+        return FeatureBatches(
+            cache.features(batches, count=len(part), data=_name(job, part)), part.targets, device, size
+        )
+
     try:
         with job.precision.autocast():
-            for part in (probed_examples(job), job.splits.val):
-                batches: Any = job.evaluation(part, whole=True)
-                stored = cache.features(batches, count=len(part), data=_name(job, part)) if len(part) else None
-                found.append(
-                    FeatureBatches(stored, part.targets, job.world.device, int(job.recipe.batch_size or _CHUNK))
-                )
+            plain, val, further = features(examples), features(job.splits.val), None
+            if views is not None:
+                stored = cache.features(views, count=len(views), data=views.name)
+                further = FeatureBatches(stored, views.targets(torch.arange(len(views))), device, size)
     except (CannotCacheError, NoRoomError):
         cache.remove()
         return None
-    return found[0], found[1]
+    return ProbeData(_chained(plain, further), len(examples), val)
+
+
+def _chained(first: Iterable[Any], second: Iterable[Any] | None) -> Iterable[Any]:
+    return first if second is None else chain(first, second)
+
+
+def _further_views(job: Job, examples: Examples) -> PhotoViews | None:
+    """The augmented views of a probe, if there are any."""
+    if not job.recipe.probe_views or not hasattr(job.kind, "views"):
+        return None
+    recipe = dataclasses.replace(job.recipe, views=job.recipe.probe_views, augment="light")
+    views: PhotoViews = job.kind.views(recipe, examples, job.preprocessing, job.world)
+    return views
 
 
 def _begin_training(job: Job) -> None:
@@ -213,7 +252,7 @@ def _ever_trained(job: Job) -> frozenset[str]:
 
 
 def _name(job: Job, examples: Examples) -> str:
-    return photos_name(examples, job.preprocessing, job.recipe)
+    return name_of_inputs(examples, job.preprocessing, job.recipe)
 
 
 def _folder() -> Any:

@@ -23,8 +23,10 @@ from hone.recipe.component import Component
 from hone.recipe.folder import Loaded, Run, open_run
 from hone.recipe.kinds.clip_details import clip_details
 from hone.recipe.kinds.clip_prediction import columns, predict_clips
+from hone.recipe.kinds.clip_views import ClipViews
 from hone.recipe.kinds.kind import TrainingBatches
 from hone.recipe.kinds.photos import class_weights, network
+from hone.recipe.kinds.views import Views
 from hone.recipe.prediction import Asked, Prediction
 from hone.recipe.resolve import resolve_loss
 from hone.recipe.schema import Recipe
@@ -137,6 +139,12 @@ def training_batches(recipe: Recipe, examples: Examples, preprocessing: ClipPrep
 def evaluation_batches(recipe: Recipe, examples: Examples, preprocessing: ClipPreprocessing, world: World) -> EvalClips:
     """All views of each video."""
     return EvalClips(cast(Clips, examples), preprocessing, **_shared(recipe, world))
+
+
+def views(recipe: Recipe, examples: Examples, preprocessing: ClipPreprocessing, world: World) -> Views:
+    """The inputs of training where they are the same in every epoch: what a frozen part can run over once."""
+    clips = cast(Clips, examples)
+    return Views(recipe, clips, preprocessing, ClipViews(recipe, clips, preprocessing, world.device), world)
 
 
 def _shared(recipe: Recipe, world: World) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from hone.recipe.closer_look import CloserLook
 from hone.recipe.component import Component
 from hone.recipe.folder import Loaded, Run
 from hone.recipe.kinds.kind import TrainingBatches
-from hone.recipe.kinds.photo_views import PhotoViews
+from hone.recipe.kinds.views import PhotoViews, Views
 from hone.recipe.prediction import Asked, Prediction
 from hone.recipe.resolve import resolve_loss
 from hone.recipe.schema import Recipe
@@ -118,9 +118,10 @@ def evaluation_batches(recipe: Recipe, examples: Examples, preprocessing: Prepro
     return EvalBatches(examples, preprocessing, **_shared(recipe, world))
 
 
-def views(recipe: Recipe, examples: Examples, preprocessing: Preprocessing, world: World) -> PhotoViews:
+def views(recipe: Recipe, examples: Examples, preprocessing: Preprocessing, world: World) -> Views:
     """The inputs of training where they are the same in every epoch: what a frozen part can run over once."""
-    return PhotoViews(recipe, examples, preprocessing, world)
+    made = PhotoViews(recipe, examples, preprocessing, world.device)
+    return Views(recipe, examples, preprocessing, made, world)
 
 
 def _shared(recipe: Recipe, world: World) -> dict[str, Any]:
