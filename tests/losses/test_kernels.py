@@ -63,7 +63,8 @@ def expect_equal(softmax: bool, logits: Tensor, target: Tensor, mask: Tensor | N
     sums, grad = sums_and_grad(softmax, logits, target, mask, **options)
     with plain_torch():
         exact, exact_grad = sums_and_grad(softmax, logits.double(), target, mask, **options)
-    torch.testing.assert_close(sums, exact, rtol=1e-5, atol=1e-6)
+    rounding = 2**-24 * logits[:, 0].numel()  # the loss of a voxel is the difference of two numbers of order 1
+    torch.testing.assert_close(sums, exact, rtol=1e-5, atol=1e-6 + rounding)
     assert (grad.double() - exact_grad).abs().max() <= BOUND[logits.dtype] * exact_grad.abs().max()
 
 
