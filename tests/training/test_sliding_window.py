@@ -12,7 +12,7 @@ import torch
 from monai.inferers import sliding_window_inference
 from torch import Tensor, nn
 
-from hone.training import sliding_slabs, sliding_window, window_weights
+from hone.training import blend_weights, sliding_slabs, sliding_window
 
 CASES = [  # spatial size, window, overlap, windows at a time
     ((50, 70), (32, 32), 0.25, 4),
@@ -98,7 +98,7 @@ def test_half_outputs_are_summed_in_float32() -> None:
 
 
 def test_weights_are_symmetric_and_above_zero() -> None:
-    weights = window_weights((33, 16))
+    weights = blend_weights((33, 16))
     assert weights.min() >= 1e-3
     assert weights[16].argmax() in (7, 8)
     torch.testing.assert_close(weights, weights.flip(0, 1))

@@ -13,10 +13,11 @@ from hone.training.overlap_metrics import (
     overlap_metrics,
 )
 from hone.training.record import Record, read_record
-from hone.training.sliding_window import sliding_slabs, sliding_window, window_weights
+from hone.training.sliding_window import sliding_slabs, sliding_window
 from hone.training.step import LoopState, NonFiniteLossError, Step
 from hone.training.stop import StopSignal
 from hone.training.updates import Batches, updates
+from hone.training.window_grid import blend_weights
 
 __all__ = [
     "METRICS",
@@ -30,6 +31,7 @@ __all__ = [
     "Step",
     "StopSignal",
     "World",
+    "blend_weights",
     "check_metric",
     "dice_scores",
     "index_counts",
@@ -49,6 +51,5 @@ __all__ = [
     "sliding_slabs",
     "sliding_window",
     "updates",
-    "window_weights",
     "write_tensors",
 ]

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -115,12 +116,12 @@ def _recall(memory: Path) -> dict[str, PairFacts]:
         return {}
 
 
-def _from_plain(values: dict[str, object]) -> PairFacts:
-    stat, sizes, counts = (values[name] for name in ("stat", "sizes", "counts"))
+def _from_plain(values: dict[str, Any]) -> PairFacts:
+    bytes_, changed, width, height = values["stat"]
     return PairFacts(
-        tuple(stat),  # type: ignore[arg-type]
-        str(values["state"]),
-        int(values["peak"]),  # type: ignore[call-overload]
-        tuple(tuple(size) for size in sizes),  # type: ignore[attr-defined]
-        tuple({int(value): n for value, n in each.items()} for each in counts),  # type: ignore[attr-defined]
+        (bytes_, changed, width, height),
+        values["state"],
+        values["peak"],
+        tuple((width, height) for width, height in values["sizes"]),
+        tuple({int(value): count for value, count in each.items()} for each in values["counts"]),
     )
