@@ -176,6 +176,17 @@ def test_large_images_are_seen_through_overlapping_windows(
     assert (found != logits[0].argmax(0)[:, :60].numpy()).mean() < 1e-3
 
 
+def test_mirrored_images_are_predicted_too(run: Run, tmp_path: Path) -> None:
+    image, _ = scene(8, (64, 96))
+    for name, pixels in (("image", image), ("mirror", image[:, ::-1])):
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+    files = [str(tmp_path / f"{name}.png") for name in ("image", "mirror")]
+    assert cli.main(["predict", str(run.path), *files, "--out", str(tmp_path / "out"), "--flips"]) == 0
+    plain, mirror = (np.array(Image.open(tmp_path / "out" / f"{name}.png")) for name in ("image", "mirror"))
+    assert (plain != mirror[:, ::-1]).mean() < 1e-3
+    assert (plain != plain_labels(run, image)).any()
+
+
 def test_masks_of_one_name_are_refused(run: Run, data: Path, tmp_path: Path, capsys: Said) -> None:
     folders = [str(data / part / "images") for part in ("train", "val")]
     assert cli.main(["predict", str(run.path), *folders, "--out", str(tmp_path)]) == 2

@@ -26,7 +26,11 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--batch-size", type=int, metavar="N", help="inputs at a time (32 photos)")
     parser.add_argument("--out", metavar="FOLDER", help="write predicted masks or volumes here")
     parser.add_argument("--memory", metavar="BYTES", help="what one prediction may take, such as 4GB")
-    parser.add_argument("--flips", action="store_true", help="take the mean over mirrored volumes: 8 times the work")
+    parser.add_argument(
+        "--flips",
+        action="store_true",
+        help="take the mean over mirrored inputs: 8 times the work for volumes, 2 for images with masks",
+    )
     found = parser.parse_args(words)
     rows = predict_run(
         found.run,

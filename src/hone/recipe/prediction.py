@@ -37,7 +37,7 @@ class Asked:
         batch_size: inputs at a time; None leaves it to the kind.
         out: folder for predictions that are files; None where none is written.
         memory: bytes that one prediction may take, such as "4GB"; None leaves it to the kind.
-        flips: whether mirrored inputs are predicted too and the mean taken; for volumes.
+        flips: whether mirrored inputs are predicted too and the mean taken; for volumes and masks.
     """
 
     device: torch.device

@@ -71,7 +71,7 @@ def predict_run(
         batch_size: inputs at a time.
         out: folder for predictions that are files of their own.
         memory: bytes that one prediction may take, such as "4GB".
-        flips: predict mirrored volumes too and take the mean: eight times the work.
+        flips: predict mirrored volumes (eight times the work) or images with masks (twice) too, and take the mean.
 
     Raises:
         ValueError: no run, a path that is not there, or a file that can't be read.

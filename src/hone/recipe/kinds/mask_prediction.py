@@ -41,17 +41,23 @@ def predict(loaded: Loaded, run: Run, paths: Sequence[str], asked: Asked) -> Ite
     if asked.out is None:
         raise ValueError("predict on images writes a mask for each: give --out FOLDER")
     preprocessing: MaskPreprocessing = loaded.preprocessing
-    precision = asked.precision
     finish = Finish(Coding(len(loaded.classes)), preprocessing, asked.device, run.recipe.layout != "contiguous")
 
     def network(images: Tensor) -> Tensor:
-        with torch.inference_mode(), precision.autocast():
+        with torch.inference_mode(), asked.precision.autocast():
             logits: Tensor = loaded.model(finish.inputs(images))
         return logits.float()
 
     for image, name in named(paths):
         pixels = read_image(image, peak=preprocessing.peak)
-        slabs = label_slabs(network, pixels, preprocessing, asked.batch_size or _WINDOWS, asked.device)
+        slabs = label_slabs(
+            network,
+            pixels,
+            preprocessing,
+            batch_size=asked.batch_size or _WINDOWS,
+            device=asked.device,
+            flips=(1,) if asked.flips else (),
+        )
         found = np.concatenate([_decided(slab, preprocessing.labels) for slab in slabs], axis=-2)
         file, shares = _write(found, asked.out, name, loaded)
         yield Prediction(image, str(file), None, shares)

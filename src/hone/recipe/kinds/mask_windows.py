@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -38,7 +38,13 @@ def whole_or_windows(model: Network, inputs: Tensor, preprocessing: MaskPreproce
 
 
 def label_slabs(
-    model: Network, image: Tensor, preprocessing: MaskPreprocessing, batch_size: int, device: torch.device
+    model: Network,
+    image: Tensor,
+    preprocessing: MaskPreprocessing,
+    *,
+    batch_size: int,
+    device: torch.device,
+    flips: Sequence[int] = (),
 ) -> Iterator[Tensor]:
     """The logits of one image from its top to its bottom, a slab at a time.
 
@@ -48,26 +54,23 @@ def label_slabs(
         preprocessing: of the run.
         batch_size: windows at a time.
         device: where the model is.
+        flips: 1 takes the mean with what is said of the image mirrored left and right, 0 up and down.
 
     Yields:
         (C, rows, W).
     """
     height, width = image.shape[:2]
-    if fits(height, width, preprocessing):
-        multiple = preprocessing.multiple
-        size = (-(-height // multiple) * multiple, -(-width // multiple) * multiple)
-        whole = _bordered(image, size, preprocessing)[None]
-        yield model(whole.to(device))[0, :, :height, :width]
-        return
-    side = window_side(preprocessing)
-    large = _bordered(image, (max(side, height), max(side, width)), preprocessing)
-    inputs = large.permute(2, 0, 1)[None]
+    multiple, side = preprocessing.multiple, window_side(preprocessing)
+    whole = (-(-height // multiple) * multiple, -(-width // multiple) * multiple)
+    window = whole if fits(height, width, preprocessing) else (side, side)
+    size = (max(window[0], height), max(window[1], width))
     slabs = sliding_slabs(
         lambda patches: model(patches.permute(0, 2, 3, 1)),
-        inputs,
-        (side, side),
+        _bordered(image, size, preprocessing).permute(2, 0, 1)[None],
+        window,
         overlap=preprocessing.overlap,
         batch_size=batch_size,
+        flips=flips,
         device=device,
     )
     for start, logits in slabs:
@@ -102,7 +105,7 @@ def _filled(inputs: Tensor, multiple: int) -> Tensor:
 
 
 def _bordered(image: Tensor, size: tuple[int, int], preprocessing: MaskPreprocessing) -> Tensor:
-    """The same of bytes."""
+    """(H, W, 3) bytes with the mean colour below and to the right."""
     if tuple(image.shape[:2]) == size:
         return image
     whole = torch.tensor([round(255 * value) for value in preprocessing.mean], dtype=torch.uint8).repeat(*size, 1)
