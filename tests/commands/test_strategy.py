@@ -111,6 +111,19 @@ def test_few_photos_get_a_probe(run: Fit, few: Path, source: str) -> None:
     assert found.report.exists()
 
 
+def test_a_probe_of_few_photos_sees_them_in_several_views(run: Fit, few: Path) -> None:
+    found = run(few)
+    assert found.recipe.probe_views == 8  # of 18 photos the most
+    plain = run(few, "--strategy", "probe", "--probe-views", "0")
+    assert plain.recipe.probe_views == 0
+    assert differing(found.best, plain.best) == ["9.bias", "9.weight"]
+    same = run(few, "--cache", "0")  # without a cache the views are made again
+    assert all(
+        torch.allclose(a, b, atol=1e-4)
+        for a, b in zip(load_file(found.best).values(), load_file(same.best).values(), strict=True)
+    )
+
+
 def test_a_probe_repeats_from_its_recipe(run: Fit, few: Path, tmp_path: Path) -> None:
     found = run(few)
     assert cli.main(["fit", "--config", str(found.path / "recipe.yaml"), "--out", str(tmp_path / "again")]) == 0
@@ -125,11 +138,11 @@ def test_more_photos_get_fine_tuning_never_worse_than_the_probe(run: Fit, many: 
     assert "3 classes x 16 images" in note(found, "strategy")
     assert result.best is not None and result.best.value >= result.baselines["linear probe"]
     tried = [line for line in read_record(found.path) if line["kind"] == "average"]
-    assert tried[0]["weights"] == "average of the last updates" and len(tried) == 3
+    assert tried[0]["weights"] == "average of the last updates" and len(tried) == 2
     assert result.best.value == max(
         line["metrics"][result.metric] for line in read_record(found.path) if line["kind"] in ("eval", "average")
     )
-    assert note(found, "averages").count("of the way from the probe") == 2
+    assert note(found, "averages").count("of the way from the probe") == 1
     assert not list(found.checkpoints.glob("start*"))
 
 
@@ -242,7 +255,7 @@ def test_a_run_that_goes_on_averages_as_one_that_was_never_stopped(
     lines = [
         [line["metrics"] for line in read_record(each.path) if line["kind"] == "average"] for each in (whole, stopped)
     ]
-    assert lines[0] == lines[1] and len(lines[0]) == 3
+    assert lines[0] == lines[1] and len(lines[0]) == 2
     assert differing(whole.best, stopped.best) == [] and differing(whole.last, stopped.last) == []
 
 

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from hone.commands.console import say
 from hone.commands.range_test import RangeTest, range_test
 from hone.recipe.build import build_job
+from hone.recipe.cached import probe_data
 from hone.recipe.folder import as_json
 from hone.recipe.job import Job
 from hone.recipe.notes import notes
@@ -40,7 +41,8 @@ def find_lr(recipe: Recipe, found: argparse.Namespace) -> RangeTest:
     for subject in ("data", "model", "trains", "precision"):
         say(subject, escape(told[subject]))
     if job.recipe.head == "probe":
-        start_from_probe(job)  # as hone fit begins, or the loss of a random output layer would be what falls
+        with probe_data(job) as data:
+            start_from_probe(job, data)  # as hone fit begins, or the loss of a random output layer would be what falls
     test = run_shown(job, found)
     print(chart(test))
     _say_result(test, job)

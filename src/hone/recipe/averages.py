@@ -17,8 +17,8 @@ from hone.transfer.averaging import AverageState, Ema, interpolate, reestimate_n
 
 #: The moving average looks back over about this share of the run.
 _HORIZON = 0.2
-#: Points on the line from the probe to the tuned weights.
-_LINE = (0.5, 0.75)
+#: Points on the line from the probe to the tuned weights; each costs an evaluation.
+_LINE = (0.5,)
 
 
 class Averages:

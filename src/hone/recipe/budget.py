@@ -21,7 +21,7 @@ _SPENT = 0.85
 #: Longer runs gain nothing on small data (BiT-HyperRule), and repeat large data more than often enough.
 _ENOUGH_UPDATES, _ENOUGH_EPOCHS = 500, 30
 #: Averages that are evaluated at the end.
-_CANDIDATES = 3
+_CANDIDATES = 2
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Pace:
 
         Example:
             >>> Pace(update=1.0, evaluation=5.0, probe=20.0).updates(minutes=2.0, updates_per_epoch=10)
-            44
+            48
         """
         left = 60 * _SPENT * minutes - self.probe - _CANDIDATES * self.evaluation
         most = max(_ENOUGH_UPDATES, 10 * updates_per_epoch)

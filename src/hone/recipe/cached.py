@@ -205,7 +205,7 @@ def _is_cacheable(job: Job) -> bool:
     return bare and is_single and hasattr(job.kind, "views") and parse_bytes(recipe.cache) > 0
 
 
-def _of_head(job: Job, cache: FeatureCache, examples: Examples, views: PhotoViews | None) -> ProbeData | None:
+def _of_head(job: Job, cache: FeatureCache, examples: Examples, views: Views | None) -> ProbeData | None:
     device, size = job.world.device, int(job.recipe.batch_size or _CHUNK)
 
     def features(part: Examples) -> FeatureBatches:
@@ -232,12 +232,12 @@ def _chained(first: Iterable[Any], second: Iterable[Any] | None) -> Iterable[Any
     return first if second is None else chain(first, second)
 
 
-def _further_views(job: Job, examples: Examples) -> PhotoViews | None:
+def _further_views(job: Job, examples: Examples) -> Views | None:
     """The augmented views of a probe, if there are any."""
     if not job.recipe.probe_views or not hasattr(job.kind, "views"):
         return None
     recipe = dataclasses.replace(job.recipe, views=job.recipe.probe_views, augment="light")
-    views: PhotoViews = job.kind.views(recipe, examples, job.preprocessing, job.world)
+    views: Views = job.kind.views(recipe, examples, job.preprocessing, job.world)
     return views
 
 

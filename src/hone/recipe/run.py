@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from hone.recipe.averages import Averages
-from hone.recipe.cached import head_only
+from hone.recipe.cached import probe_data
 from hone.recipe.extension import is_further_extended
 from hone.recipe.folder import Run, as_json
 from hone.recipe.job import Job
@@ -126,11 +126,11 @@ class _Training:
     def probe(self, record: Record) -> None:
         """Begin where the probe ends, and take its measure: what is kept is never worse."""
         start = time.monotonic()
-        with head_only(self.job) as found:
-            unseen = start_from_probe(self.job, found and found[0])
+        with probe_data(self.job) as data:
+            unseen = start_from_probe(self.job, data)
             self.state.evaluating += time.monotonic() - start
             if len(self.job.splits.val):
-                metrics = self.evaluate(found and found[1]) if unseen is None else self.measured(unseen)
+                metrics = self.evaluate(data.val) if unseen is None else self.measured(unseen)
                 self.state.baselines["linear probe"] = metrics[str(self.job.recipe.metric)]
                 self.tell(record, self.judge(metrics))
 
@@ -139,7 +139,7 @@ class _Training:
         tried = []
         for name in self.averages.candidates():
             metrics = self.evaluate()
-            line = self.judge(metrics)
+            line = self.judge(metrics, by_loss=True)
             tried.append(f"{name} {metrics[str(self.job.recipe.metric)]:.3f}{' (kept)' * line['best']}")
             self.tell(record, {**line, "kind": "average", "weights": name})
         if tried:
@@ -180,10 +180,11 @@ class _Training:
         self.outputs = outputs if self.job.units is None else self.job.units.restore(outputs)
         return measure(self.job.splits.task, self.outputs)
 
-    def judge(self, metrics: dict[str, float]) -> dict[str, Any]:
-        """Keep the weights if they are the best so far; the line that says so."""
+    def judge(self, metrics: dict[str, float], *, by_loss: bool = False) -> dict[str, Any]:
+        """Keep the weights if they are the best so far (of equals, ``by_loss``); the line that says so."""
         metric = str(self.job.recipe.metric)
-        is_best = self.state.best.take(metric, metrics[metric], self.state.loop.update)
+        loss, update = metrics.get("loss"), self.state.loop.update
+        is_best = self.state.best.take(metric, metrics[metric], update, loss=loss, by_loss=by_loss)
         if is_best:
             self.best_outputs = self.outputs
             if self.job.world.is_first:

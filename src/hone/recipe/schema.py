@@ -31,6 +31,7 @@ class Recipe:
         budget: minutes that the run may take; decides its length, and whether there is time for more than a probe
         folds: measure a probe by so many folds of all images instead of one held-out part
         views: augmented views of each image that training sees again and again, so that a frozen part runs once
+        probe_views: augmented views of each image, besides the plain one, that a probe is fitted to
         task: what is learned: classify, multilabel, regress, segment, segment-volume, classify-volume, classify-video,
             or auto to see it from the data
         val_fraction: share of each class to hold out for validation where the data has no val part; 0 for none
@@ -96,6 +97,7 @@ class Recipe:
     budget: float | None = None
     folds: int | None = None
     views: int | None = None
+    probe_views: int | None = None
     task: Literal["auto", Task] = "auto"
     val_fraction: float = 0.2
     skip_unreadable: bool = False
@@ -167,6 +169,8 @@ class Recipe:
         for name in ("warmup", "weight_decay"):
             if getattr(self, name) is not None:
                 checks.number(name, getattr(self, name), at_least=0)
+        if self.probe_views is not None:
+            checks.integer("probe_views", self.probe_views, at_least=0)
         if self.folds is not None:
             checks.integer("folds", self.folds, at_least=2)
         for name in ("lr", "head_multiplier", "rate", "budget"):

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
-
 import torch
 
-from hone.recipe.cached import probed_examples
+from hone.recipe.cached import ProbeData
 from hone.recipe.folds import out_of_fold
 from hone.recipe.job import Job
 from hone.training import Outputs
@@ -15,14 +12,14 @@ from hone.transfer import find_head
 from hone.transfer.probe import fit_probe, head_features
 
 
-def start_from_probe(job: Job, batches: Iterable[Any] | None = None) -> Outputs | None:
+def start_from_probe(job: Job, data: ProbeData) -> Outputs | None:
     """Fit the new output layer to the frozen source's features of the training photos, each seen once.
 
     Training then begins where the probe ends (LP-FT), and the best weights are never worse than the probe's.
 
     Args:
         job: before its first update; its head is changed in place.
-        batches: what the network makes its features from: stored ones, where there are any; else the photos.
+        data: what the network makes its features from.
 
     Returns:
         Where the recipe asks for folds, what probes that have not seen them say of all samples.
@@ -33,20 +30,20 @@ def start_from_probe(job: Job, batches: Iterable[Any] | None = None) -> Outputs 
     Reference:
         Kumar et al., "Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution", ICLR 2022.
     """
-    if batches is None:
-        batches = job.evaluation(probed_examples(job), whole=True)
     with job.precision.autocast():
-        features, target = head_features(job.model, batches)
+        features, target = head_features(job.model, data.train)
     if job.units is not None:
         target = job.units.standardize(target)
     head = dict(find_head(job.model)[0].layer.named_parameters())
-    weight, bias = fit_probe(features, target, len(head["weight"]), task=job.splits.task)
+    outputs = len(head["weight"])
+    weight, bias = fit_probe(features, target, outputs, task=job.splits.task, independent=data.count)
     with torch.no_grad():
         head["weight"].copy_(weight)
         if "bias" in head:
             head["bias"].copy_(bias)
     if job.recipe.folds is None:
         return None
-    logits = out_of_fold(features, target, len(weight), job.splits.task, job.recipe.folds, job.recipe.seed)
+    features, target = features[: data.count], target[: data.count]
+    logits = out_of_fold(features, target, outputs, job.splits.task, job.recipe.folds, job.recipe.seed)
     loss = float(job.criterion(logits, job.splits.train.targets))
     return Outputs(logits, job.splits.train.targets, torch.arange(len(logits)), loss)

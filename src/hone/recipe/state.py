@@ -18,6 +18,7 @@ class BestState:
         update: when; None before the first.
         value: of the run's metric.
         waited: evaluations since then.
+        loss: of the validation data, then.
 
     Example:
         >>> best = BestState()
@@ -28,11 +29,17 @@ class BestState:
     update: int | None = None
     value: float | None = None
     waited: int = 0
+    loss: float | None = None
 
-    def take(self, metric: str, value: float, update: int) -> bool:
-        """Count an evaluation; whether it beats all before it (a tie goes to the earlier one)."""
-        if is_better(metric, value, self.value):
-            self.update, self.value, self.waited = update, value, 0
+    def take(self, metric: str, value: float, update: int, *, loss: float | None = None, by_loss: bool = False) -> bool:
+        """Count an evaluation; whether it beats all before it.
+
+        A tie goes to the earlier one; with ``by_loss``, between an average of weights and what it is made of, to the
+        smaller loss.
+        """
+        wins = by_loss and value == self.value and loss is not None and self.loss is not None and loss < self.loss
+        if wins or is_better(metric, value, self.value):
+            self.update, self.value, self.waited, self.loss = update, value, 0, loss
             return True
         self.waited += 1
         return False

@@ -21,6 +21,8 @@ _FEW_NUMBERS = 50
 #: On a CPU a run sees about so many images (a minute of a small network), elsewhere the updates of `choices`.
 _CPU_IMAGES = 1200
 _CPU_EPOCHS = (3, 12)
+#: Few photos say more in several views: so many each at most, and so many in all on a CPU and elsewhere.
+_PROBE_VIEWS, _VIEWED = 8, {"cpu": 300, "other": 4_000}
 #: Rates fall by this factor a block where attention blocks repeat (BEiT, MAE); a convolutional trunk keeps one rate.
 _BLOCK_DECAY = 0.75
 #: Options that only training has: who states one wants to train.
@@ -49,6 +51,7 @@ def choose(stated: Recipe, recipe: Recipe, target: Target, splits: Splits, devic
     _check(stated, wanted, target, splits)
     if wanted == "none":
         return dataclasses.replace(recipe, strategy="none"), "" if stated.strategy == "none" else why
+    recipe = dataclasses.replace(recipe, probe_views=probe_views(stated, splits.train, device))
     if wanted == "probe":
         chosen = dataclasses.replace(recipe, strategy="probe", head="probe", train=recipe.train or "head", updates=1)
         return chosen, f"probe: the output layer in closed form, {why}"
@@ -56,6 +59,21 @@ def choose(stated: Recipe, recipe: Recipe, target: Target, splits: Splits, devic
     chosen = dataclasses.replace(recipe, strategy="finetune", **taken)  # type: ignore[arg-type]
     start = "probe, then fine-tune from it" if can_probe(target.model, splits.task) else "fine-tune"
     return chosen, f"{start}: {why}; averages are kept where val says so"
+
+
+def probe_views(stated: Recipe, examples: Examples, device: torch.device) -> int:
+    """How many augmented views of each photo a probe is fitted to, besides the photo as it is.
+
+    Example:
+        >>> examples = Examples(["photo"] * 100, torch.zeros(100, dtype=torch.int64), ["daisy"])
+        >>> probe_views(Recipe(data="flowers"), examples, torch.device("cpu"))
+        3
+    """
+    if stated.probe_views is not None:
+        return stated.probe_views
+    if stated.augment == "none" or stated.folds is not None:
+        return 0
+    return min(_PROBE_VIEWS, _VIEWED["cpu" if device.type == "cpu" else "other"] // max(len(examples), 1))
 
 
 def describe(splits: Splits) -> str:

@@ -28,7 +28,7 @@ _ITERATIONS = 200
 _SLOPE, _SLOPE_OF_SEARCH = 1e-6, 1e-4
 
 
-def logistic(features: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+def logistic(features: Tensor, target: Tensor, *, independent: int | None = None) -> tuple[Tensor, Tensor]:
     r"""L2 logistic regression: softmax over classes, or one sigmoid a label (one-vs-rest).
 
     .. math:: \min_{V, c} \; C \sum_i \ell(V z_i + c, t_i) + \tfrac12 \lVert V \rVert^2
@@ -36,6 +36,8 @@ def logistic(features: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     Args:
         features: (N, F).
         target: (N,) int64 classes from 0, each with a sample; or (N, L) of 0 and 1, a column a label.
+        independent: the penalty is searched for among so many first samples; the others are further views of these, and
+            would say nothing new of them.
 
     Returns:
         Weight (C, F) and bias (C,), float32.
@@ -50,11 +52,16 @@ def logistic(features: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         Liu and Nocedal, "On the limited memory BFGS method", Mathematical Programming 1989.
     """
     fit = _Logistic.of(features, target)
-    inverse = fit.searched() if features.numel() < SEARCHED_BELOW else USUAL_INVERSE_PENALTY
+    inverse = USUAL_INVERSE_PENALTY
+    if features[:independent].numel() < SEARCHED_BELOW:
+        plain = (
+            fit if independent in (None, len(features)) else _Logistic.of(features[:independent], target[:independent])
+        )
+        inverse = plain.searched()
     return fit.layer(fit.solve(inverse, fit.start(), slice(None)))
 
 
-def ridge(features: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+def ridge(features: Tensor, target: Tensor, *, independent: int | None = None) -> tuple[Tensor, Tensor]:
     r"""Ridge regression, the penalty by leaving one out.
 
     .. math:: \min_{V, c} \; \sum_i \lVert V z_i + c - y_i \rVert^2 + \lambda \lVert V \rVert^2
@@ -65,6 +72,7 @@ def ridge(features: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     Args:
         features: (N, F), N at least 2.
         target: (N,) or (N, D) float.
+        independent: as in :func:`logistic`.
 
     Returns:
         Weight (D, F) and bias (D,), float32.
@@ -79,18 +87,26 @@ def ridge(features: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         Golub, Heath and Wahba, "Generalized Cross-Validation as a Method for Choosing a Good Ridge Parameter",
         Technometrics 1979.
     """
+    share = _left_out_best(features[:independent], target[:independent])
     x, y = Standardized.of(features), target.double().reshape(len(target), -1)
     mean = y.mean(0)
     u, s, q = torch.linalg.svd(x.values, full_matrices=False)
-    image = u.T @ (y - mean)
-    best: tuple[float, Tensor] | None = None
+    kept = s / (s.square() + share * len(y))
+    return x.layer((q.T @ (kept[:, None] * (u.T @ (y - mean)))).T, mean)
+
+
+def _left_out_best(features: Tensor, target: Tensor) -> float:
+    """The ridge penalty, as a share of the samples, with the smallest error at samples that were left out."""
+    x, y = Standardized.of(features).values, target.double().reshape(len(target), -1)
+    y = y - y.mean(0)
+    u, s, _ = torch.linalg.svd(x, full_matrices=False)
+    image = u.T @ y
+    errors = []
     for share in RIDGE_PENALTIES:
         kept = s.square() / (s.square() + share * len(y))
-        left_out = 1 - 1 / len(y) - u.square() @ kept
-        error = float(((y - mean - u @ (kept[:, None] * image)) / left_out.clamp(min=1e-9)[:, None]).square().mean())
-        if best is None or error < best[0]:
-            best = error, (q.T @ ((s / (s.square() + share * len(y)))[:, None] * image)).T
-    return x.layer(best[1] if best else image.T, mean)
+        left_out = (1 - 1 / len(y) - u.square() @ kept).clamp(min=1e-9)
+        errors.append(float(((y - u @ (kept[:, None] * image)) / left_out[:, None]).square().mean()))
+    return RIDGE_PENALTIES[errors.index(min(errors))]
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,9 @@ def head_features(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor, Any]
     return features.clone(), torch.cat(targets)
 
 
-def fit_probe(features: Tensor, target: Tensor, num_classes: int, *, task: str = "classify") -> tuple[Tensor, Tensor]:
+def fit_probe(
+    features: Tensor, target: Tensor, num_classes: int, *, task: str = "classify", independent: int | None = None
+) -> tuple[Tensor, Tensor]:
     """The output layer that fits fixed features best, its penalty by cross-validation where that is affordable.
 
     One class a sample: L2 logistic regression; several labels: one such regression a label; numbers: ridge regression.
@@ -69,6 +71,7 @@ def fit_probe(features: Tensor, target: Tensor, num_classes: int, *, task: str =
             1; regress: (N,) or (N, num_classes) float.
         num_classes: outputs of the layer: classes (at least 2), labels, or values.
         task: "classify", "multilabel" or "regress".
+        independent: samples from this one on are further views of those before; the penalty is chosen without them.
 
     Returns:
         Weight (num_classes, F) and bias (num_classes,), float32.
@@ -86,12 +89,12 @@ def fit_probe(features: Tensor, target: Tensor, num_classes: int, *, task: str =
         Kornblith, Shlens and Le, "Do Better ImageNet Models Transfer Better?", CVPR 2019, section 3 (the probe).
     """
     if checks.one_of("task", task, TASKS) == "regress":
-        return ridge(features, target)
+        return ridge(features, target, independent=independent)
     if task.startswith("classify"):
         counts = torch.bincount(target, minlength=num_classes)
         if len(counts) != num_classes or not bool((counts > 0).all()):
             raise checks.invalid("target", f"hold every class from 0 to {num_classes - 1}", counts.tolist())
-    return logistic(features, target)
+    return logistic(features, target, independent=independent)
 
 
 def can_probe(model: nn.Module, task: str) -> bool:
