@@ -22,6 +22,10 @@ from .pairs import MaskedImages
 from .preprocessing import MaskPreprocessing
 
 
+#: Pixels of an evaluation batch as a multiple of those of a training batch: without gradients a pixel takes less memory.
+_MORE = 4
+
+
 class CropAssembly:
     """The crops of one process's share of a micro-batch: key ``(attempt, micro-batch)``."""
 
@@ -166,7 +170,8 @@ class WholeImages:
     A batch holds images of one size, so that what a network says of an image does not depend on its neighbours.
 
     Args:
-        batch_size: images of a batch of this process; fewer where sizes differ.
+        batch_size: images of a batch of this process; fewer where sizes differ, or where images are much larger than
+            crops.
         others: as of :class:`MaskBatches`.
     """
 
@@ -184,7 +189,8 @@ class WholeImages:
         channels_last: bool = False,
     ) -> None:
         check_ranks(rank, world_size)
-        self._keys = same_sizes(examples, np.arange(rank, len(examples), world_size), batch_size)
+        most = _MORE * integer("batch_size", batch_size, at_least=1) * preprocessing.image_size**2
+        self._keys = same_sizes(examples, np.arange(rank, len(examples), world_size), batch_size, most)
         place = torch.device(device)
         self._finish = Finish(examples.coding, preprocessing, place, channels_last)
         assemble = ImageAssembly(MaskedImages(examples, preprocessing.peak, cache))
@@ -205,20 +211,25 @@ class WholeImages:
         self._stream.close()
 
 
-def same_sizes(examples: MaskExamples, rows: np.ndarray, batch_size: int) -> list[np.ndarray]:
-    """The rows in batches of one image size each.
+def same_sizes(examples: MaskExamples, rows: np.ndarray, batch_size: int, most: int) -> list[np.ndarray]:
+    """The rows in batches of one image size each, of at most ``most`` pixels where an image alone has no more.
 
     Example:
         >>> stats = np.array([[0, 0, 8, 8], [0, 0, 9, 8], [0, 0, 8, 8]])
         >>> examples = MaskExamples(["a", "b", "c"], torch.zeros(3, 2), ["bg", "x"], "segment", stats)
-        >>> [batch.tolist() for batch in same_sizes(examples, np.arange(3), 2)]
+        >>> [batch.tolist() for batch in same_sizes(examples, np.arange(3), 2, 1000)]
         [[0, 2], [1]]
+        >>> [batch.tolist() for batch in same_sizes(examples, np.arange(3), 2, 100)]
+        [[0], [2], [1]]
     """
-    integer("batch_size", batch_size, at_least=1)
     if examples.stats is None:
         return list(chunks(rows, 1))
     groups: dict[tuple[int, int], list[int]] = {}
     for row in rows.tolist():
         width, height = examples.stats[row, 2:].tolist()
         groups.setdefault((width, height), []).append(row)
-    return [batch for group in groups.values() for batch in chunks(np.array(group), batch_size)]
+    return [
+        batch
+        for (width, height), group in groups.items()
+        for batch in chunks(np.array(group), max(1, min(batch_size, most // (width * height))))
+    ]
