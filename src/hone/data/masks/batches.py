@@ -21,8 +21,7 @@ from .examples import MaskExamples
 from .pairs import MaskedImages
 from .preprocessing import MaskPreprocessing
 
-
-#: Pixels of an evaluation batch as a multiple of those of a training batch: without gradients a pixel takes less memory.
+#: Pixels of an evaluation batch, as a multiple of a training batch's: without gradients a pixel takes less memory.
 _MORE = 4
 
 
