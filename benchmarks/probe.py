@@ -5,9 +5,8 @@
 Every run is a process of its own, at 160 px, batches of 32, centre crops, fp32, no loader workers; each clock runs from
 the first photo to the last, decoding and evaluations included (a peer's after each epoch, as their loops do), the
 imports not. Processor seconds of all threads stand beside, which suffer less from neighbours: hone's are of the whole
-process, its imports included. A peer's time is that of 20 epochs; where EPOCHS is less (a slow machine), 20 times the median of those
-epochs, and the line says so. fastai and Lightning are left out
-where they are not installed.
+process, its imports included. A peer's time is that of 20 epochs; where EPOCHS is less (a slow machine), 20 times the
+median of those epochs, and the line says so. fastai and Lightning are left out where they are not installed.
 """
 
 from __future__ import annotations
@@ -173,10 +172,11 @@ def main(data: str, weights: str, epochs: int) -> None:
         found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
         seconds, processor = (worth(found[key]) for key in ("epochs", "processor"))
         how = f"{epochs} epochs" if epochs == WORTH else f"{WORTH} x the median of {epochs} epochs"
+        first, second = runs
+        print(f"{name}: {seconds:.1f} s, processor {processor:.1f} s ({how}), accuracy {found['accuracy']:.3f}")
         print(
-            f"{name}: {seconds:.1f} s, processor {processor:.1f} s ({how}), accuracy {found['accuracy']:.3f}; "
-            f"{seconds / runs[0]['seconds']:.1f} x hone's first by the clock, "
-            f"{processor / runs[0]['processor']:.1f} x by the processor, {seconds / runs[1]['seconds']:.0f} x its second",
+            f"  {seconds / first['seconds']:.1f} x hone's first by the clock, {processor / first['processor']:.1f} x by "
+            f"the processor; {seconds / second['seconds']:.0f} x its second by the clock",
             flush=True,
         )
 
