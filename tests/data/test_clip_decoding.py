@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,17 +61,36 @@ def test_no_more_is_decoded_than_from_the_key_frame_on(
     tmp_path: Path, encode: Encode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = encode(tmp_path / "a.mp4", numbered(300), g="10", bf="0")
-    decoded: list[int] = []
+    decoded: list[float] = []
+    timed = decoding._timed
 
-    class Counting(decoding._Player):
-        def _advance(self) -> None:
-            decoded.append(1)
-            super()._advance()
+    def counted(*parts: Any) -> Iterator[tuple[float, Any]]:
+        for moment, frame in timed(*parts):
+            decoded.append(moment)
+            yield moment, frame
 
-    monkeypatch.setattr(decoding, "_Player", Counting)
+    monkeypatch.setattr(decoding, "_timed", counted)
     found = read(path, [95, 205, 209])
     assert [number_of(frame) for frame in found.numpy()] == [95, 205, 209]
-    assert len(decoded) <= 5 + 5 + 4 + 1  # from 90, from 200, and on
+    assert len(decoded) <= 6 + 1 + 10 + 1  # 90 to 95, 200 to 209, and one ahead of each
+
+
+def test_frames_that_nothing_is_decoded_from_are_passed_by(
+    tmp_path: Path, encode: Encode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = encode(tmp_path / "a.mp4", numbered(200), g="200", bf="3")
+    decoded: list[float] = []
+    timed = decoding._timed
+
+    def counted(*parts: Any) -> Iterator[tuple[float, Any]]:
+        for moment, frame in timed(*parts):
+            decoded.append(moment)
+            yield moment, frame
+
+    monkeypatch.setattr(decoding, "_timed", counted)
+    wanted = list(range(10, 200, 30))
+    assert [number_of(frame) for frame in read(path, wanted).numpy()] == wanted
+    assert len(decoded) < 0.75 * max(wanted)
 
 
 def test_a_variable_rate_gives_what_is_shown_at_that_time(tmp_path: Path, encode: Encode) -> None:

@@ -20,7 +20,7 @@ class Clips(Examples):
         targets: (n,) int64 class indices.
         classes: the names of the classes.
         task: "classify-video".
-        stats: (n, 7) int64: bytes, time of change in ns, width, height, frames, start and length in microseconds.
+        stats: (n, 8) int64: bytes, time of change in ns, and the numbers of :class:`VideoFacts`.
     """
 
     noun: ClassVar[str] = "clips"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 
 from ...checks import invalid
 from ..decoding import DECODE_ERRORS, bounded_size, decode, unreadable_reason
-from .opening import VideoFacts, is_counted, open_video, quarter_turns
+from .opening import VideoFacts, is_counted, open_video, pyav, quarter_turns
 from .pictures import FRAMES_PER_SECOND, frame_files, is_picture_folder
 
 #: Going back further each time that a file's index leads behind the wanted frame, microseconds.
@@ -64,7 +65,7 @@ def read_frames(
         if is_picture_folder(path):
             _read(path, short_side, times, made)
         else:
-            _decode(path, times, made)
+            _decode(path, facts, times, made)
     except ValueError as error:
         raise unreadable_clip(path, error) from None
     is_in_order = len(once) == len(wanted) and bool((once == wanted).all())
@@ -85,12 +86,12 @@ def _read(folder: str | Path, short_side: int | None, times: np.ndarray, made: n
         made[place] = image
 
 
-def _decode(path: str | Path, times: np.ndarray, made: np.ndarray) -> None:
+def _decode(path: str | Path, facts: VideoFacts, times: np.ndarray, made: np.ndarray) -> None:
     """Fill ``made`` with the frames that are shown at the times, which rise, microseconds."""
     with open_video(path) as (container, stream):
-        player = _Player(container, stream)
+        player, convert = _Player(container, stream, facts), pyav().video.reformatter.VideoReformatter()
         for place, time in enumerate(times.tolist()):
-            _convert(player.frame_at(time), made[place])
+            _convert(player.frame_at(time), made[place], convert)
 
 
 class _Player:
@@ -99,30 +100,45 @@ class _Player:
     Args:
         container: just opened.
         stream: its video stream.
+        facts: of the video.
     """
 
-    def __init__(self, container: Any, stream: Any) -> None:
+    def __init__(self, container: Any, stream: Any, facts: VideoFacts) -> None:
         self.container, self.stream = container, stream
         self.unit = float(stream.time_base) * 1e6
         self.is_counted = is_counted(container, stream)
+        # Where frames follow each other evenly, one that lies further before the wanted time is not the one shown.
+        self.slack = 1.5 * facts.length / facts.frames if facts.steady else math.inf
+        self.goal = _Goal()
+        self.timed: Iterator[tuple[float, Any]] = iter(())
+        self.shown: tuple[float, Any] | None = None
+        self.ahead: tuple[float, Any] | None = None
         container.seek(0)  # Matroska reads its index at the first seek
         self.keys = [entry.timestamp * self.unit for entry in stream.index_entries if entry.is_keyframe]
-        self._start()
 
     def frame_at(self, time: float) -> Any:
-        """The last frame that begins no later than ``time`` (microseconds); before the first one, the first."""
-        if not self.is_counted and self._is_worth_a_jump(time):
+        """The last frame that begins no later than ``time`` (microseconds); before the first one, the first.
+
+        Raises:
+            ValueError: nothing can be decoded.
+        """
+        self.goal.time = time
+        if self.is_counted and self.shown is None:
+            self._start()
+        elif not self.is_counted and self._is_worth_a_jump(time):
             self._jump(time)
         while self.ahead is not None and self.ahead[0] <= time:
-            self._advance()
+            self.shown, self.ahead = self.ahead, next(self.timed, None)
+        if self.shown is None:
+            raise ValueError("it holds no frame that can be decoded")
         return self.shown[1]
 
     def _is_worth_a_jump(self, time: float) -> bool:
         """Whether a key frame lies between the frames at hand and the wanted one, as far as the index knows."""
-        if self.ahead is None:
-            return False
+        if self.shown is None:
+            return True
         place = bisect.bisect_right(self.keys, time)
-        return place > 0 and self.keys[place - 1] > self.ahead[0]
+        return self.ahead is not None and place > 0 and self.keys[place - 1] > self.ahead[0]
 
     def _jump(self, time: float) -> None:
         """Decode from the key frame before ``time``; further back where the index is wrong, at last from the start."""
@@ -130,35 +146,46 @@ class _Player:
             with suppress(OSError):  # FFmpeg refuses some places, and a step back is another place
                 self.container.seek(int((time - back) / self.unit), stream=self.stream)
                 self._start()
-                if self.shown[0] <= time:
+                if self.shown is not None and self.shown[0] <= time:
                     return
         self.container.seek(self.stream.start_time or 0, stream=self.stream)
         self._start()
 
     def _start(self) -> None:
-        frames = self.container.decode(self.stream)
-        unit = self.unit  # "self" in a generator that it holds would tie a knot, and keep decoders until it is undone
         if self.is_counted:
-            each = 1e6 / float(self.stream.average_rate)
+            each, frames = 1e6 / float(self.stream.average_rate), self.container.decode(self.stream)
             self.timed = ((count * each, frame) for count, frame in enumerate(frames))
         else:
-            self.timed = ((frame.pts * unit, frame) for frame in frames if frame.pts is not None)
-        first = next(self.timed, None)
-        if first is None:
-            raise ValueError("it holds no frame that can be decoded")
-        self.shown: tuple[float, Any] = first
-        self.ahead: tuple[float, Any] | None = next(self.timed, None)
-
-    def _advance(self) -> None:
-        if self.ahead is not None:
-            self.shown, self.ahead = self.ahead, next(self.timed, None)
+            self.timed = _timed(self.container, self.stream, self.unit, self.goal, self.slack)
+        self.shown = next(self.timed, None)
+        self.ahead = next(self.timed, None)
 
 
-def _convert(frame: Any, target: np.ndarray) -> None:
+class _Goal:
+    """The time that is wanted: set by the player, read by what it reads from."""
+
+    time = 0.0
+
+
+def _timed(container: Any, stream: Any, unit: float, goal: _Goal, slack: float) -> Iterator[tuple[float, Any]]:
+    """Frames and their times, less those before the goal that no other frame is decoded from.
+
+    A function and not a method: a generator that holds the player that holds it would keep decoders alive.
+    """
+    context = stream.codec_context
+    for packet in container.demux(stream):
+        is_passed_by = packet.pts is not None and packet.pts * unit < goal.time - slack
+        context.skip_frame = "NONREF" if is_passed_by else "DEFAULT"
+        for frame in packet.decode():
+            if frame.pts is not None:
+                yield frame.pts * unit, frame
+
+
+def _convert(frame: Any, target: np.ndarray, convert: Any) -> None:
     """A decoded frame as RGB bytes of the target's size, turned upright."""
     if frame.is_corrupt:
         raise ValueError("it is damaged")
     turns = quarter_turns(frame)
     height, width = target.shape[:2] if turns % 2 == 0 else target.shape[1::-1]
-    pixels = frame.to_ndarray(format="rgb24", width=width, height=height, interpolation="BILINEAR")
-    target[...] = np.rot90(pixels, turns)
+    made = convert.reformat(frame, width=width, height=height, format="rgb24", interpolation="BILINEAR")
+    target[...] = np.rot90(made.to_ndarray(), turns)

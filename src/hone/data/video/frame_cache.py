@@ -25,7 +25,7 @@ class FrameCache:
 
     Args:
         paths: the clips.
-        stats: (n, 7) int64 as ``read_clips`` has them. A changed file is never read from an old cache.
+        stats: (n, 8) int64 as ``read_clips`` has them. A changed file is never read from an old cache.
         short_side: to which frames are decoded, pixels.
         budget: bytes; at most half of the free disk is taken.
         folder: where the file lies; None: "frames" in the cache folder.

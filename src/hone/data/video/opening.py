@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ class VideoFacts(NamedTuple):
         frames: how many there are.
         start: time of the first, microseconds.
         length: from the first to the end of the last, microseconds.
+        steady: 1 where they follow each other evenly, else 0.
     """
 
     width: int
@@ -28,6 +30,7 @@ class VideoFacts(NamedTuple):
     frames: int
     start: int
     length: int
+    steady: int = 0
 
 
 def pyav() -> Any:
@@ -91,7 +94,7 @@ def look_at_video(path: str) -> VideoFacts:
             raise ValueError("it holds no frame")
         unit = 1 / stream.average_rate if by_count else stream.time_base
         rate = float(stream.guessed_rate or 25)
-        return VideoFacts(*upright_size(first, stream), *_times(times, float(unit) * 1e6, 1e6 / rate))
+        return VideoFacts(*upright_size(first, stream), *_times(sorted(times), float(unit) * 1e6, 1e6 / rate))
 
 
 def is_counted(container: Any, stream: Any) -> bool:
@@ -115,14 +118,15 @@ def quarter_turns(frame: Any) -> int:
     return turns
 
 
-def _times(times: list[int], unit: float, usual: float) -> tuple[int, int, int]:
-    """Frames, start and length (microseconds) of frames that begin at ``times``, each of ``unit`` microseconds.
+def _times(times: list[int], unit: float, usual: float) -> tuple[int, int, int, int]:
+    """Frames, start and length (microseconds), and whether they are steady, of frames that begin at rising ``times``.
 
     The last frame is shown as long as the others are on average, and a single one as long as is usual.
     """
-    first, last, frames = min(times), max(times), len(times)
+    first, last, frames = times[0], times[-1], len(times)
     each = (last - first) * unit / (frames - 1) if frames > 1 else usual
-    return frames, round(first * unit), max(1, round(each * frames))
+    widest = max((later - sooner for sooner, later in pairwise(times)), default=0) * unit
+    return frames, round(first * unit), max(1, round(each * frames)), int(widest <= 1.25 * each)
 
 
 def _video_stream(container: Any) -> Any:
