@@ -175,8 +175,8 @@ def main(data: str, weights: str, epochs: int) -> None:
         first, second = runs
         print(f"{name}: {seconds:.1f} s, processor {processor:.1f} s ({how}), accuracy {found['accuracy']:.3f}")
         print(
-            f"  {seconds / first['seconds']:.1f} x hone's first by the clock, {processor / first['processor']:.1f} x by "
-            f"the processor; {seconds / second['seconds']:.0f} x its second by the clock",
+            f"  {seconds / first['seconds']:.1f} x hone's first by the clock, {processor / first['processor']:.1f} x "
+            f"by the processor; {seconds / second['seconds']:.0f} x its second by the clock",
             flush=True,
         )
 
