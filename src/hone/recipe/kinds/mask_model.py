@@ -8,6 +8,8 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch import distributed as dist
+from torch.nn.parallel import DistributedDataParallel
 
 from hone.data import Preprocessing
 from hone.models import ModelName, build_model, find_model
@@ -22,6 +24,8 @@ from hone.transfer import Audit, AuditRow, copy_weights, find_head, read_weights
 _AFTER_ENCODER = "not part of the encoder"
 #: A source that fits so much of the network is the same network.
 _WHOLE = 0.8
+#: Side of an image that every network takes.
+_SIDE = 256
 
 
 def mask_target(recipe: Recipe, outputs: int, *, with_weights: bool = True) -> Target:
@@ -48,8 +52,37 @@ def mask_target(recipe: Recipe, outputs: int, *, with_weights: bool = True) -> T
     model = build_model(name, pretrained=False, options=component.options)
     replace_head(model, outputs, seed=recipe.seed)
     audit = copy_source(model, state) if state is not None else None
+    if dist.is_available() and dist.is_initialized():
+        leave_out_unused(model)
     preprocessing = smp_preprocessing(component.options) if name.library == "smp" else Preprocessing()
     return Target(model, component, name, preprocessing, False, origin, audit)
+
+
+def leave_out_unused(model: nn.Module) -> list[str]:
+    """Tell DistributedDataParallel, which would wait for their gradients, of parameters that no output depends on.
+
+    A decoder that takes but some stages of its encoder leaves the later ones unused.
+
+    Args:
+        model: a segmentation network, on the CPU.
+
+    Returns:
+        The names of those parameters.
+
+    Example:
+        >>> from hone.models.segmentation import build_smp
+        >>> options = {"encoder_name": "resnet18", "encoder_depth": 3, "decoder_channels": [16, 16, 16]}
+        >>> leave_out_unused(build_smp("Unet", options, pretrained=False))[0]
+        'encoder.layer3.0.conv1.weight'
+    """
+    names, parameters = zip(*model.named_parameters(), strict=True)
+    training = model.training
+    logits = model.eval()(torch.zeros(1, 3, _SIDE, _SIDE))
+    grads = torch.autograd.grad(logits.sum(), parameters, allow_unused=True)
+    model.train(training)
+    unused = [name for name, grad in zip(names, grads, strict=True) if grad is None]
+    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(model, unused)  # type: ignore[no-untyped-call]
+    return unused
 
 
 def _continues_segmentation(recipe: Recipe) -> bool:
