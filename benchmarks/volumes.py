@@ -1,6 +1,7 @@
 """Volumes: hone against MONAI's fast recipe, memory with few and many classes, and prediction in bounded memory.
 
     python benchmarks/volumes.py train DATA [EPOCHS]       same network, patch, batch, rates; fresh processes
+    python benchmarks/volumes.py updates DATA              ms of processor an image, blocks of both in turn
     python benchmarks/volumes.py patches DATA              ms a patch, from cached volumes, one thread
     python benchmarks/volumes.py memory                    peak of a training step with 2 and with 104 classes
     python benchmarks/volumes.py predict RUN X Y Z         hone predict on a made volume, its memory sampled
@@ -17,6 +18,7 @@ import json
 import os
 import platform
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -114,6 +116,7 @@ def train_monai(data: str, epochs: int) -> Iterator[dict[str, float]]:
             "epoch": epoch,
             "dice": float(per_class.mean()),
             "seconds": time.perf_counter() - start,
+            "processor": time.process_time(),
             "images_per_second": epoch * len(train) * BATCH / training,
         }
 
@@ -138,7 +141,7 @@ def train_hone(data: str, epochs: int) -> Iterator[dict[str, float]]:
         ]
         words += ["--batch-size", str(BATCH), "--lr", str(LR), "--patch-size", "x".join(map(str, PATCH))]
         words += ["--precision", "fp32"]
-        stamps: list[float] = []
+        stamps: list[tuple[float, float]] = []
         follow = threading.Thread(target=_stamp, args=(Path(folder, "run", "metrics.jsonl"), stamps, epochs))
         follow.start()
         with contextlib.redirect_stdout(io.StringIO()):
@@ -147,41 +150,103 @@ def train_hone(data: str, epochs: int) -> Iterator[dict[str, float]]:
         rows = [json.loads(line) for line in Path(folder, "run", "metrics.jsonl").read_text().splitlines()]
         speed = json.loads(Path(folder, "run", "result.json").read_text())["samples_per_second"]
     evaluations = [row for row in rows if row["kind"] == "eval"]
-    for epoch, (row, stamp) in enumerate(zip(evaluations, stamps, strict=False), 1):
-        seconds = stamp - start
-        yield {"epoch": epoch, "dice": row["metrics"]["mean_dice"], "seconds": seconds, "images_per_second": speed}
+    for epoch, (row, (stamp, processor)) in enumerate(zip(evaluations, stamps, strict=False), 1):
+        yield {
+            "epoch": epoch,
+            "dice": row["metrics"]["mean_dice"],
+            "seconds": stamp - start,
+            "processor": processor,
+            "images_per_second": speed,
+        }
 
 
-def _stamp(file: Path, stamps: list[float], wanted: int) -> None:
+def _stamp(file: Path, stamps: list[tuple[float, float]], wanted: int) -> None:
     """Note the time at which each evaluation is written."""
     while len(stamps) < wanted:
         time.sleep(0.1)
         count = (
             file.read_text().count('"kind": "eval"') + file.read_text().count('"kind":"eval"') if file.exists() else 0
         )
-        stamps += [time.time()] * (count - len(stamps))
+        stamps += [(time.time(), time.process_time())] * (count - len(stamps))
 
 
 def compare_training(data: str, epochs: int) -> None:
     """Both in turn."""
     rows: dict[str, list[dict[str, float]]] = {}
     for peer in ("hone", "monai"):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         found = subprocess.run(
             [sys.executable, __file__, peer, data, str(epochs)], check=True, capture_output=True, text=True
         )
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
         rows[peer] = [json.loads(line) for line in found.stdout.splitlines() if line.startswith("{")]
         reached = next((row for row in rows[peer] if row["dice"] >= GOAL), None)
         last = rows[peer][-1]
-        processor = after.ru_utime - before.ru_utime
+        when = f"{reached['seconds']:.0f} s ({reached['processor']:.0f} of processor)" if reached else "never"
         print(
-            f"{peer}: {GOAL} Dice after "
-            + (f"{reached['seconds']:.0f} s (epoch {reached['epoch']:.0f})" if reached else "never")
-            + f"; {last['dice']:.4f} after {last['seconds']:.0f} s; {last['images_per_second']:.1f} images/s; "
-            f"{processor:.0f} s of processor; curve {' '.join(format(row['dice'], '.3f') for row in rows[peer])}",
+            f"{peer}: {GOAL} Dice after {when}; {last['dice']:.4f} after {last['seconds']:.0f} s "
+            f"({last['processor']:.0f} of processor); {last['images_per_second']:.1f} images/s; "
+            f"curve {' '.join(format(row['dice'], '.3f') for row in rows[peer])}",
             flush=True,
         )
+
+
+def hone_updates(data: str) -> Iterator[Any]:
+    """The loop of hone on hippocampus patches, without end; a step each."""
+    import torch
+    from monai.networks.nets import UNet
+
+    from hone.data.volumes import VolumeBatches, VolumePreprocessing, read_volumes
+    from hone.data.volumes.preprocessing import normalizations
+    from hone.losses import SoftmaxDiceCELoss
+    from hone.recipe.placing import place
+    from hone.training import updates
+
+    train: Any = read_volumes(data).train
+    preprocessing = VolumePreprocessing(PATCH, (1.0, 1.0, 1.0), normalizations(train))
+    batches = VolumeBatches(train, preprocessing, batch_size=BATCH, channels_last=True)
+    model = place(UNet(3, 1, 3, **NETWORK), torch.device("cpu"), "channels_last")
+    optimizer = torch.optim.AdamW(model.parameters(), LR, fused=True)
+    return updates(model, SoftmaxDiceCELoss(), optimizer, batches.batches, total_updates=10**6, max_norm=1.0)
+
+
+def monai_updates(data: str) -> Iterator[Any]:
+    """The same with MONAI's parts in a plain loop."""
+    import torch
+    from monai.losses import DiceCELoss
+    from monai.networks.nets import UNet
+
+    loader = monai_loader(data, "train", True)
+    model = UNet(3, 1, 3, **NETWORK)
+    loss, optimizer = DiceCELoss(to_onehot_y=True, softmax=True), torch.optim.AdamW(model.parameters(), LR, fused=True)
+    while True:
+        for batch in loader:
+            value = loss(model(batch["image"].as_tensor()), batch["label"].as_tensor())
+            value.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+            yield value.item()
+
+
+def compare_updates(data: str, rounds: int = 7, each: int = 4) -> None:
+    """Blocks of updates in turn, in one process: milliseconds of processor an image."""
+    import torch
+
+    torch.set_num_threads(1)
+    peers = {"hone": hone_updates(data), "monai": monai_updates(data)}
+    spent: dict[str, list[float]] = {name: [] for name in peers}
+    for name, steps in peers.items():  # hone prepares a volume when it is first drawn; MONAI has done so
+        for _ in range(40 if name == "hone" else 3):
+            next(steps)
+    for _ in range(rounds):
+        for name, steps in peers.items():
+            begin = time.process_time()
+            for _ in range(each):
+                next(steps)
+            spent[name].append((time.process_time() - begin) * 1000 / (each * BATCH))
+    for name, found in spent.items():
+        print(f"{name}: {statistics.median(found):.0f} ms an image ({min(found):.0f} to {max(found):.0f})")
+    ratios = sorted(b / a for a, b in zip(spent["hone"], spent["monai"], strict=True))
+    print(f"MONAI takes {statistics.median(ratios):.2f} times as long ({ratios[0]:.2f} to {ratios[-1]:.2f})")
 
 
 def time_patches(data: str) -> None:
@@ -304,6 +369,8 @@ def main(words: list[str]) -> None:
     print(f"{platform.machine()}, {os.cpu_count()} cores, {versions}, load {os.getloadavg()[0]:.1f}")
     if what == "train":
         compare_training(rest[0], int(rest[1]) if len(rest) > 1 else 10)
+    elif what == "updates":
+        compare_updates(rest[0])
     elif what == "patches":
         time_patches(rest[0])
     elif what == "memory":
