@@ -10,33 +10,10 @@ import torch
 
 from .augmentation import Augmentation, Chance, center_crop
 from .device_augmentation import Crops
-from .order import Order
+from .passes import Share
 from .photos import Photos
 from .preprocessing import Preprocessing
-from .seeding import restored_generators, sample_seed
-
-
-class Share:
-    """What one process takes of a micro-batch: key ``(attempt, micro-batch)``.
-
-    Args:
-        order: which samples an attempt takes.
-        rank: this process.
-        world_size: processes that train together.
-        partner: put the sample before the first one in front, for ``Mixing``.
-    """
-
-    def __init__(self, order: Order, *, rank: int, world_size: int, partner: bool) -> None:
-        self.order, self.rank, self.world_size, self.partner = order, rank, world_size, partner
-
-    def __call__(self, key: tuple[int, int]) -> list[tuple[int, int]]:
-        """The index and the seed of each sample."""
-        attempt, micro = key
-        places = self.order.places(micro, self.rank, self.world_size).tolist()
-        if self.partner:
-            places.insert(0, (places[0] - 1) % self.order.global_batch)
-        seeds = [sample_seed(self.order.seed, attempt, place) for place in places]
-        return list(zip(self.order(attempt)[places].tolist(), seeds, strict=True))
+from .seeding import restored_generators
 
 
 class TrainAssembly:

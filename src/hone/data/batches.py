@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing
-from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from ..checks import integer, invalid
-from .assembly import CropAssembly, EvalAssembly, Normalize, Share, TrainAssembly
+from ..checks import integer
+from .assembly import CropAssembly, EvalAssembly, Normalize, TrainAssembly
 from .augmentation import Augmentation, Mixing, Transform
 from .device_augmentation import Crops, DeviceAugmentation
 from .examples import Examples
 from .order import Order, check_ranks, chunks
+from .passes import MicroBatches, OncePerPass, Share, check_some
 from .photos import Photos
 from .preprocessing import Preprocessing
-from .stream import Assembly, Stream
+from .stream import Assembly
 
 
-class TrainBatches:
-    """Micro-batches for ever, beginning at any attempt, the same ones for any number of workers and processes.
+class TrainBatches(MicroBatches):
+    """Micro-batches of photos for ever, beginning at any attempt, the same ones for any number of workers.
 
     The global batch of an attempt holds ``batch_size x accumulate`` samples. Of each micro-batch, process ``rank`` of
     ``world_size`` gets its share: the shares of all ranks, one after another, are what a single process would see.
@@ -84,7 +84,7 @@ class TrainBatches:
     ) -> None:
         check_ranks(rank, world_size, batch_size)
         check_some(examples, "train")
-        self.order = Order(
+        order = Order(
             len(examples),
             batch_size=batch_size,
             accumulate=accumulate,
@@ -92,56 +92,38 @@ class TrainBatches:
             sampler=sampler,
             targets=examples.targets,
         )
-        self.device = torch.device(device)
-        self._normalize = Normalize(preprocessing, self.device, channels_last)
-        self._mixing = _mixing(examples, augment, seed)
+        device = torch.device(device)
         photos = Photos(examples, preprocessing.train_side, preprocessing.interpolation, cache)
-        share = Share(self.order, rank=rank, world_size=world_size, partner=self._mixing is not None)
+        mixing = _mixing(examples, augment, seed)
+        share = Share(order, rank=rank, world_size=world_size, partner=mixing is not None)
         augmentation = Augmentation(augment, preprocessing)
-        on_device = self.device.type != "cpu" if on_device is None else on_device
-        self._finish: DeviceAugmentation | None = None
+        on_device = device.type != "cpu" if on_device is None else on_device
+        crops: DeviceAugmentation | None = None
         assemble: Assembly = TrainAssembly(photos, examples.targets, share, augmentation)
         if on_device and augmentation.chance is not None:
-            self._finish = DeviceAugmentation(augmentation.chance, preprocessing)
+            crops = DeviceAugmentation(augmentation.chance, preprocessing)
             assemble = CropAssembly(photos, examples.targets, share, augmentation.chance)
-        self._stream = Stream(assemble, workers=workers, device=self.device, start_method=start_method)
-
-    @property
-    def updates_per_epoch(self) -> int:
-        """``max(1, n // (batch_size x accumulate))``."""
-        return self.order.updates_per_epoch
-
-    def batches(self, attempt: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Micro-batches from ``attempt`` on, ``accumulate`` an attempt, for ever; closing it ends the workers.
-
-        Yields:
-            inputs: (share, 3, image_size, image_size) float32, normalised, on the device.
-            target: (share,) int64; (share, C) float32 where labels are several or mixed; float32 values.
-
-        Raises:
-            ValueError: a file can't be read; it is named.
-        """
-        keys = partial(self.order.keys, integer("attempt", attempt, at_least=0))
-        with closing(self._stream.run(keys)) as source:
-            for (now, _), (images, target) in zip(keys(), source, strict=False):
-                if self._finish is not None:
-                    images = self._finish(Crops(*images))
-                inputs = self._normalize(images)
-                if self._mixing is not None:
-                    inputs, target = self._mixing(inputs, target, now)
-                    inputs = self._normalize.lay_out(inputs)
-                yield inputs, target
-
-    def close(self) -> None:
-        """End the workers, if any."""
-        self._stream.close()
+        finish = _Finish(crops, Normalize(preprocessing, device, channels_last), mixing)
+        super().__init__(order, assemble, finish, workers=workers, device=device, start_method=start_method)
 
 
-class EvalBatches:
-    """Every sample exactly once over all processes, centre-cropped; can be iterated again and again.
+class _Finish:
+    """From what a worker made to inputs and target: crops resized, normalised, mixed."""
 
-    Process ``rank`` gets samples ``rank, rank + world_size, ...``: none is repeated to make the shares equal, so the
-    ranks may differ by one sample, and metrics need no correction.
+    def __init__(self, crops: DeviceAugmentation | None, normalize: Normalize, mixing: Mixing | None) -> None:
+        self.crops, self.normalize, self.mixing = crops, normalize, mixing
+
+    def __call__(self, batch: tuple[Any, Tensor], attempt: int) -> tuple[Tensor, Tensor]:
+        images, target = batch
+        inputs = self.normalize(images if self.crops is None else self.crops(Crops(*images)))
+        if self.mixing is None:
+            return inputs, target
+        inputs, target = self.mixing(inputs, target, attempt)
+        return self.normalize.lay_out(inputs), target
+
+
+class EvalBatches(OncePerPass):
+    """Every photo exactly once over all processes, centre-cropped; can be iterated again and again.
 
     Args:
         examples: what to evaluate on.
@@ -187,38 +169,18 @@ class EvalBatches:
         start_method: str | None = None,
     ) -> None:
         check_ranks(rank, world_size)
-        self.batch_size = integer("batch_size", batch_size, at_least=1)
-        self._rows = np.arange(rank, len(examples), world_size)
-        self._normalize = Normalize(preprocessing, torch.device(device), channels_last)
+        rows = np.arange(rank, len(examples), world_size)
+        groups = list(chunks(rows, integer("batch_size", batch_size, at_least=1)))
+        normalize = Normalize(preprocessing, torch.device(device), channels_last)
         photos = Photos(examples, preprocessing.resize, preprocessing.interpolation, cache)
-        assemble = EvalAssembly(photos, examples.targets, preprocessing)
-        self._stream = Stream(
-            assemble, workers=workers, device=torch.device(device), keep_workers=True, start_method=start_method
+        super().__init__(
+            groups,
+            EvalAssembly(photos, examples.targets, preprocessing),
+            lambda batch: (normalize(batch[0]), *batch[1:]),
+            workers=workers,
+            device=device,
+            start_method=start_method,
         )
-
-    def __len__(self) -> int:
-        """The number of batches of this process."""
-        return -(-len(self._rows) // self.batch_size)
-
-    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-        """Yield inputs (n, 3, image_size, image_size) float32, targets, and indices (n,) int64 into the examples.
-
-        Raises:
-            ValueError: a file can't be read; it is named.
-        """
-        with closing(self._stream.run(partial(chunks, self._rows, self.batch_size))) as source:
-            for images, target, indices in source:
-                yield self._normalize(images), target, indices
-
-    def close(self) -> None:
-        """End the workers, if any."""
-        self._stream.close()
-
-
-def check_some(examples: Examples, name: str) -> None:
-    """Raise where there is no example."""
-    if not len(examples):
-        raise invalid(name, "hold at least one example", 0)
 
 
 def _mixing(examples: Examples, augment: str | Transform, seed: int) -> Mixing | None:

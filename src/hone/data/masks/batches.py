@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing
-from functools import partial
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from ...checks import integer
-from ..batches import check_some
 from ..order import Order, check_ranks, chunks
-from ..seeding import sample_seed
-from ..stream import Stream
+from ..passes import MicroBatches, OncePerPass, Share, check_some
 from .augmentation import MaskAugmentation
 from .coding import Coding
 from .examples import MaskExamples
@@ -28,21 +22,15 @@ _MORE = 4
 class CropAssembly:
     """The crops of one process's share of a micro-batch: key ``(attempt, micro-batch)``."""
 
-    def __init__(
-        self, images: MaskedImages, order: Order, augmentation: MaskAugmentation, rank: int, world_size: int
-    ) -> None:
-        self.images, self.order, self.augmentation = images, order, augmentation
-        self.rank, self.world_size = rank, world_size
+    def __init__(self, images: MaskedImages, share: Share, augmentation: MaskAugmentation) -> None:
+        self.images, self.share, self.augmentation = images, share, augmentation
 
     def __call__(self, key: tuple[int, int]) -> Tensor:
         """(share, size, size, 3 + planes) uint8."""
-        attempt, micro = key
-        places = self.order.places(micro, self.rank, self.world_size).tolist()
-        rows = self.order(attempt)[places].tolist()
-        size = self.augmentation.size
-        pairs = torch.empty((len(rows), size, size, 3 + self.images.examples.coding.planes), dtype=torch.uint8)
-        for line, (row, place) in enumerate(zip(rows, places, strict=True)):
-            pairs[line] = self.augmentation(self.images[row], sample_seed(self.order.seed, attempt, place))
+        samples, size = self.share(key), self.augmentation.size
+        pairs = torch.empty((len(samples), size, size, 3 + self.images.examples.coding.planes), dtype=torch.uint8)
+        for line, (row, seed) in zip(pairs, samples, strict=True):
+            line.copy_(self.augmentation(self.images[row], seed))
         return pairs
 
 
@@ -87,7 +75,7 @@ class Finish:
         return rows.view(n, height, width, channels).permute(0, 3, 1, 2).contiguous(memory_format=self.format)
 
 
-class MaskBatches:
+class MaskBatches(MicroBatches):
     """Micro-batches of crops for ever, beginning at any attempt, the same ones for any number of workers.
 
     Args:
@@ -126,44 +114,23 @@ class MaskBatches:
     ) -> None:
         check_ranks(rank, world_size, batch_size)
         check_some(examples, "train")
-        self.order = Order(len(examples), batch_size=batch_size, accumulate=accumulate, seed=seed)
+        order = Order(len(examples), batch_size=batch_size, accumulate=accumulate, seed=seed)
         augmentation = MaskAugmentation(
             augment, preprocessing.image_size, preprocessing.mean, labels=examples.coding.labels
         )
         images = MaskedImages(examples, preprocessing.peak, cache)
-        place = torch.device(device)
-        self._finish = Finish(examples.coding, preprocessing, place, channels_last)
-        self._stream = Stream(
-            CropAssembly(images, self.order, augmentation, rank, world_size), workers=workers, device=place
+        share = Share(order, rank=rank, world_size=world_size)
+        finish = Finish(examples.coding, preprocessing, torch.device(device), channels_last)
+        super().__init__(
+            order,
+            CropAssembly(images, share, augmentation),
+            lambda pairs, attempt: finish(pairs),
+            workers=workers,
+            device=device,
         )
 
-    @property
-    def updates_per_epoch(self) -> int:
-        """``max(1, n // (batch_size x accumulate))``: an epoch is one crop of every image."""
-        return self.order.updates_per_epoch
 
-    def batches(self, attempt: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """Micro-batches from ``attempt`` on, ``accumulate`` an attempt, for ever; closing it ends the workers.
-
-        Yields:
-            inputs: (share, 3, image_size, image_size) float32, normalised, on the device.
-            target: (share, image_size, image_size) int64, -100 where pixels are ignored; (share, C, ...) float32
-                where labels are several.
-
-        Raises:
-            ValueError: a file can't be read; it is named.
-        """
-        keys = partial(self.order.keys, integer("attempt", attempt, at_least=0))
-        with closing(self._stream.run(keys)) as source:
-            for pairs in source:
-                yield self._finish(pairs)
-
-    def close(self) -> None:
-        """End the workers, if any."""
-        self._stream.close()
-
-
-class WholeImages:
+class WholeImages(OncePerPass):
     """Every image exactly once over all processes, at its own size; can be iterated again and again.
 
     A batch holds images of one size, so that what a network says of an image does not depend on its neighbours.
@@ -189,25 +156,15 @@ class WholeImages:
     ) -> None:
         check_ranks(rank, world_size)
         most = _MORE * integer("batch_size", batch_size, at_least=1) * preprocessing.image_size**2
-        self._keys = same_sizes(examples, np.arange(rank, len(examples), world_size), batch_size, most)
-        place = torch.device(device)
-        self._finish = Finish(examples.coding, preprocessing, place, channels_last)
-        assemble = ImageAssembly(MaskedImages(examples, preprocessing.peak, cache))
-        self._stream = Stream(assemble, workers=workers, device=place, keep_workers=True)
-
-    def __len__(self) -> int:
-        """The number of batches of this process."""
-        return len(self._keys)
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Yield inputs (n, 3, H, W) float32, targets, and indices (n,) int64 into the examples."""
-        with closing(self._stream.run(lambda: self._keys)) as source:
-            for pairs, indices in source:
-                yield *self._finish(pairs), indices
-
-    def close(self) -> None:
-        """End the workers, if any."""
-        self._stream.close()
+        groups = same_sizes(examples, np.arange(rank, len(examples), world_size), batch_size, most)
+        finish = Finish(examples.coding, preprocessing, torch.device(device), channels_last)
+        super().__init__(
+            groups,
+            ImageAssembly(MaskedImages(examples, preprocessing.peak, cache)),
+            lambda batch: (*finish(batch[0]), batch[1]),
+            workers=workers,
+            device=device,
+        )
 
 
 def same_sizes(examples: MaskExamples, rows: np.ndarray, batch_size: int, most: int) -> list[np.ndarray]:

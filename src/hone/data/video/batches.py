@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Iterator
-from functools import partial
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ...checks import integer
 from ..assembly import Normalize
-from ..batches import check_some
 from ..order import Order, check_ranks, chunks
-from ..seeding import derive, restored_generators, sample_seed
-from ..stream import Stream
+from ..passes import MicroBatches, OncePerPass, Share, check_some
+from ..seeding import derive, restored_generators
 from .augmentation import ClipAugmentation, ClipMixing, Transform, fixed_crops, tells_left_from_right
 from .clips import Clips
 from .frames import Frames
 from .preprocessing import ClipPreprocessing
 
 
-class ClipBatches:
+class ClipBatches(MicroBatches):
     """Micro-batches of clips for ever, beginning at any attempt, the same ones for any number of workers and processes.
 
     What :class:`hone.data.TrainBatches` is for photos; seeds, order and shares are its own. Clips are mirrored unless
@@ -66,7 +64,7 @@ class ClipBatches:
     ) -> None:
         check_ranks(rank, world_size, batch_size)
         check_some(clips, "train")
-        self.order = Order(
+        order = Order(
             len(clips),
             batch_size=batch_size,
             accumulate=accumulate,
@@ -74,50 +72,34 @@ class ClipBatches:
             sampler=sampler,
             targets=clips.targets,
         )
-        self.device = torch.device(device)
-        self._normalize = NormalizeClips(preprocessing, self.device, channels_last)
-        self._mixing = ClipMixing(len(clips.classes), seed) if augment == "strong" else None
+        mixing = ClipMixing(len(clips.classes), seed) if augment == "strong" else None
         flip = not tells_left_from_right(clips.classes)
         assemble = _TrainAssembly(
             Frames(clips, preprocessing.image.train_side, cache),
             preprocessing,
-            self.order,
+            Share(order, rank=rank, world_size=world_size, partner=mixing is not None),
             ClipAugmentation(augment, preprocessing.image, flip=flip),
-            share=(rank, world_size),
-            partner=self._mixing is not None,
         )
-        self._stream = Stream(assemble, workers=workers, device=self.device)
-
-    @property
-    def updates_per_epoch(self) -> int:
-        """``max(1, n // (batch_size x accumulate))``."""
-        return self.order.updates_per_epoch
-
-    def batches(self, attempt: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Micro-batches from ``attempt`` on, ``accumulate`` an attempt, for ever; closing it ends the workers.
-
-        Yields:
-            inputs: (share, 3, frames, image_size, image_size) float32, normalised, on the device.
-            target: (share,) int64; (share, C) float32 where clips are mixed.
-
-        Raises:
-            ValueError: a clip can't be read; it is named.
-        """
-        keys = partial(self.order.keys, integer("attempt", attempt, at_least=0))
-        with contextlib.closing(self._stream.run(keys)) as source:
-            for (now, _), (clips, target) in zip(keys(), source, strict=False):
-                inputs = self._normalize(clips)
-                if self._mixing is not None:
-                    inputs, target = self._mixing(inputs, target, now)
-                    inputs = self._normalize.lay_out(inputs)
-                yield inputs, target
-
-    def close(self) -> None:
-        """End the workers, if any."""
-        self._stream.close()
+        finish = _Finish(NormalizeClips(preprocessing, torch.device(device), channels_last), mixing)
+        super().__init__(order, assemble, finish, workers=workers, device=device)
 
 
-class EvalClips:
+class _Finish:
+    """From bytes to inputs and target: normalised, mixed."""
+
+    def __init__(self, normalize: NormalizeClips, mixing: ClipMixing | None) -> None:
+        self.normalize, self.mixing = normalize, mixing
+
+    def __call__(self, batch: tuple[Tensor, Tensor], attempt: int) -> tuple[Tensor, Tensor]:
+        clips, target = batch
+        inputs = self.normalize(clips)
+        if self.mixing is None:
+            return inputs, target
+        inputs, target = self.mixing(inputs, target, attempt)
+        return self.normalize.lay_out(inputs), target
+
+
+class EvalClips(OncePerPass):
     """Every video exactly once over all processes, in all its views; can be iterated again and again.
 
     What :class:`hone.data.EvalBatches` is for photos.
@@ -148,31 +130,15 @@ class EvalClips:
         channels_last: bool = False,
     ) -> None:
         check_ranks(rank, world_size)
-        self.batch_size = max(1, integer("batch_size", batch_size, at_least=1) // preprocessing.views)
-        self._rows = np.arange(rank, len(clips), world_size)
-        self._normalize = NormalizeClips(preprocessing, torch.device(device), channels_last)
-        assemble = _EvalAssembly(Frames(clips, preprocessing.image.resize, cache), preprocessing)
-        self._stream = Stream(assemble, workers=workers, device=torch.device(device), keep_workers=True)
-
-    def __len__(self) -> int:
-        """The number of batches of this process."""
-        return -(-len(self._rows) // self.batch_size)
-
-    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-        """Yield inputs, targets (n,), and indices (n,) int64 into the clips.
-
-        Inputs are (n x views, 3, frames, image_size, image_size) float32, the views of a video one after another.
-
-        Raises:
-            ValueError: a clip can't be read; it is named.
-        """
-        with contextlib.closing(self._stream.run(partial(chunks, self._rows, self.batch_size))) as source:
-            for clips, target, indices in source:
-                yield self._normalize(clips), target, indices
-
-    def close(self) -> None:
-        """End the workers, if any."""
-        self._stream.close()
+        videos = max(1, integer("batch_size", batch_size, at_least=1) // preprocessing.views)
+        normalize = NormalizeClips(preprocessing, torch.device(device), channels_last)
+        super().__init__(
+            list(chunks(np.arange(rank, len(clips), world_size), videos)),
+            _EvalAssembly(Frames(clips, preprocessing.image.resize, cache), preprocessing),
+            lambda batch: (normalize(batch[0]), *batch[1:]),
+            workers=workers,
+            device=device,
+        )
 
 
 class NormalizeClips:
@@ -195,12 +161,12 @@ class NormalizeClips:
         self.frames = Normalize(preprocessing.image, device, channels_last=True)
         self.channels_last = channels_last
 
-    def __call__(self, clips: torch.Tensor) -> torch.Tensor:
+    def __call__(self, clips: Tensor) -> Tensor:
         """(n, T, size, size, 3) uint8 -> (n, 3, T, size, size) float32."""
         frames = self.frames(clips.flatten(0, 1))
         return self.lay_out(frames.view(*clips.shape[:2], *frames.shape[1:]).transpose(1, 2))
 
-    def lay_out(self, inputs: torch.Tensor) -> torch.Tensor:
+    def lay_out(self, inputs: Tensor) -> Tensor:
         """The inputs in the memory format that was asked for."""
         return inputs.contiguous(
             memory_format=torch.channels_last_3d if self.channels_last else torch.contiguous_format
@@ -211,36 +177,23 @@ class _TrainAssembly:
     """One process's share of a micro-batch: key ``(attempt, micro-batch)``."""
 
     def __init__(
-        self,
-        frames: Frames,
-        preprocessing: ClipPreprocessing,
-        order: Order,
-        augmentation: ClipAugmentation,
-        *,
-        share: tuple[int, int],
-        partner: bool,
+        self, frames: Frames, preprocessing: ClipPreprocessing, share: Share, augmentation: ClipAugmentation
     ) -> None:
-        self.frames, self.preprocessing, self.order, self.augmentation = frames, preprocessing, order, augmentation
-        self.share, self.partner = share, partner
+        self.frames, self.preprocessing, self.share, self.augmentation = frames, preprocessing, share, augmentation
 
-    def __call__(self, key: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+    def __call__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """(share, T, size, size, 3) uint8 and their targets; one row more in front where mixing wants it."""
-        attempt, micro = key
-        places = self.order.places(micro, *self.share)
-        if self.partner:
-            places = np.concatenate([[(places[0] - 1) % self.order.global_batch], places])
-        rows = self.order(attempt)[places]
+        samples = self.share(key)
         _, length, size, _ = self.preprocessing.shape
-        clips = torch.empty((len(rows), length, size, size, 3), dtype=torch.uint8)
+        clips = torch.empty((len(samples), length, size, size, 3), dtype=torch.uint8)
         guard = restored_generators() if self.augmentation.uses_generators else contextlib.nullcontext()
         with guard:
-            for line, (row, place) in enumerate(zip(rows.tolist(), places.tolist(), strict=True)):
-                seed = sample_seed(self.order.seed, attempt, place)
+            for line, (row, seed) in zip(clips, samples, strict=True):
                 # A generator of its own: where in the video a clip begins must say nothing of how it is cropped.
                 when = random.Random(derive("when", seed))
                 wanted = self.preprocessing.sampling.in_training(self.frames.facts(row), when)
-                clips[line] = self.augmentation(self.frames.read(row, wanted), seed)
-        return clips, self.frames.clips.targets[torch.from_numpy(rows)]
+                line.copy_(self.augmentation(self.frames.read(row, wanted), seed))
+        return clips, self.frames.clips.targets[[row for row, _ in samples]]
 
 
 class _EvalAssembly:
@@ -249,10 +202,10 @@ class _EvalAssembly:
     def __init__(self, frames: Frames, preprocessing: ClipPreprocessing) -> None:
         self.frames, self.preprocessing = frames, preprocessing
 
-    def __call__(self, key: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def __call__(self, key: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
         """(n x views, T, size, size, 3) uint8, the targets (n,), the indices (n,)."""
         image, sampling, crops = self.preprocessing.image, self.preprocessing.sampling, self.preprocessing.crops
-        views: list[torch.Tensor] = []
+        views: list[Tensor] = []
         for row in key.tolist():
             wanted = sampling.in_evaluation(self.frames.facts(row))
             decoded = self.frames.read(row, wanted.reshape(-1))

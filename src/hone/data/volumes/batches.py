@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing
-from functools import partial
-
 import numpy as np
 import torch
 from torch import Tensor
 
-from ...checks import integer
-from ..batches import check_some
 from ..order import Order, check_ranks, chunks
-from ..seeding import sample_seed
-from ..stream import Stream
+from ..passes import MicroBatches, OncePerPass, Share, check_some
 from .augmentation import VolumeAugmentation
 from .examples import VolumeExamples
 from .patches import FOREGROUND, read_middle
@@ -25,28 +18,23 @@ from .preprocessing import VolumePreprocessing
 class PatchAssembly:
     """The patches of one process's share of a micro-batch: key ``(attempt, micro-batch)``."""
 
-    def __init__(
-        self, volumes: PreparedVolumes, order: Order, augmentation: VolumeAugmentation, rank: int, world_size: int
-    ) -> None:
-        self.volumes, self.order, self.augmentation = volumes, order, augmentation
-        self.rank, self.world_size = rank, world_size
+    def __init__(self, volumes: PreparedVolumes, share: Share, augmentation: VolumeAugmentation) -> None:
+        self.volumes, self.share, self.augmentation = volumes, share, augmentation
 
     def __call__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """(share, channels, *patch_size) float32, and (share, *patch_size) int64 labels or (share,) int64 classes."""
-        attempt, micro = key
-        places = self.order.places(micro, self.rank, self.world_size)
-        rows = self.order(attempt)[places]
-        pairs = [self._patch(row, place, attempt) for row, place in zip(rows.tolist(), places.tolist(), strict=True)]
+        samples = self.share(key)
+        pairs = [self._patch(row, seed) for row, seed in samples]
         images = torch.stack([image for image, _ in pairs])
         labels = [label for _, label in pairs if label is not None]
         if labels:
             return images, torch.stack(labels).long()
-        return images, self.volumes.examples.targets[torch.from_numpy(rows)]
+        return images, self.volumes.examples.targets[[row for row, _ in samples]]
 
-    def _patch(self, row: int, place: int, attempt: int) -> tuple[Tensor, Tensor | None]:
+    def _patch(self, row: int, seed: int) -> tuple[Tensor, Tensor | None]:
         examples, preprocessing = self.volumes.examples, self.volumes.preprocessing
         spacing = preprocessing.spacing_of(examples.facts[row].images[0].spacing)
-        return self.augmentation(self.volumes[row], spacing, sample_seed(self.order.seed, attempt, place))
+        return self.augmentation(self.volumes[row], spacing, seed)
 
 
 class WholeAssembly:
@@ -67,7 +55,7 @@ class WholeAssembly:
         return image, torch.from_numpy(label.astype(np.int64))[None], torch.from_numpy(key)
 
 
-class VolumeBatches:
+class VolumeBatches(MicroBatches):
     """Micro-batches of patches for ever, beginning at any attempt, the same ones for any number of workers.
 
     Args:
@@ -108,7 +96,7 @@ class VolumeBatches:
     ) -> None:
         check_ranks(rank, world_size, batch_size)
         check_some(examples, "train")
-        self.order = Order(
+        order = Order(
             len(examples),
             batch_size=batch_size,
             accumulate=accumulate,
@@ -119,36 +107,18 @@ class VolumeBatches:
         whole = examples.task == "classify-volume"
         augmentation = VolumeAugmentation(augment, preprocessing.patch_size, 0.0 if whole else FOREGROUND)
         volumes = PreparedVolumes(examples, preprocessing, cache)
-        self._format = torch.channels_last_3d if channels_last else torch.contiguous_format
-        assemble = PatchAssembly(volumes, self.order, augmentation, rank, world_size)
-        self._stream = Stream(assemble, workers=workers, device=torch.device(device))
-
-    @property
-    def updates_per_epoch(self) -> int:
-        """``max(1, n // (batch_size x accumulate))``: an epoch is one patch of every volume."""
-        return self.order.updates_per_epoch
-
-    def batches(self, attempt: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """Micro-batches from ``attempt`` on, ``accumulate`` an attempt, for ever; closing it ends the workers.
-
-        Yields:
-            inputs: (share, channels, *patch_size) float32, normalised, on the device.
-            target: (share, *patch_size) int64 labels; classification: (share,) int64.
-
-        Raises:
-            ValueError: a file can't be read; it is named.
-        """
-        keys = partial(self.order.keys, integer("attempt", attempt, at_least=0))
-        with closing(self._stream.run(keys)) as source:
-            for inputs, target in source:
-                yield inputs.contiguous(memory_format=self._format), target
-
-    def close(self) -> None:
-        """End the workers, if any."""
-        self._stream.close()
+        assemble = PatchAssembly(volumes, Share(order, rank=rank, world_size=world_size), augmentation)
+        layout = _layout(channels_last)
+        super().__init__(
+            order,
+            assemble,
+            lambda batch, attempt: (batch[0].contiguous(memory_format=layout), batch[1]),
+            workers=workers,
+            device=device,
+        )
 
 
-class WholeVolumes:
+class WholeVolumes(OncePerPass):
     """Every volume exactly once over all processes, one at a time; can be iterated again and again.
 
     Args: as of :class:`VolumeBatches`.
@@ -167,21 +137,15 @@ class WholeVolumes:
         channels_last: bool = False,
     ) -> None:
         check_ranks(rank, world_size)
-        self._rows = np.arange(rank, len(examples), world_size)
-        self._format = torch.channels_last_3d if channels_last else torch.contiguous_format
-        assemble = WholeAssembly(PreparedVolumes(examples, preprocessing, cache))
-        self._stream = Stream(assemble, workers=workers, device=torch.device(device), keep_workers=True)
+        layout = _layout(channels_last)
+        super().__init__(
+            list(chunks(np.arange(rank, len(examples), world_size), 1)),
+            WholeAssembly(PreparedVolumes(examples, preprocessing, cache)),
+            lambda batch: (batch[0].contiguous(memory_format=layout), *batch[1:]),
+            workers=workers,
+            device=device,
+        )
 
-    def __len__(self) -> int:
-        """The number of volumes of this process."""
-        return len(self._rows)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Yield inputs (1, channels, *spatial) float32, targets, and indices (1,) int64 into the examples."""
-        with closing(self._stream.run(partial(chunks, self._rows, 1))) as source:
-            for inputs, target, indices in source:
-                yield inputs.contiguous(memory_format=self._format), target, indices
-
-    def close(self) -> None:
-        """End the workers, if any."""
-        self._stream.close()
+def _layout(channels_last: bool) -> torch.memory_format:
+    return torch.channels_last_3d if channels_last else torch.contiguous_format
