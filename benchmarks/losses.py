@@ -1,10 +1,11 @@
 """Time and memory of losses, forward and backward, against MONAI, smp, kornia, plain and compiled torch.
 
-    python benchmarks/losses.py [--quick] [--only WORD] [--json FILE]
+    python benchmarks/losses.py [--quick] [--only WORD] [--clock wall|cpu] [--json FILE]
 
 Each case runs in a fresh process, once as it is and once with THP_MEM_ALLOC_ENABLE=1. Time is the median of the runs
-after the first; memory the peak resident size above what it was with the inputs (and, where the loss compiles, its
-compiler) in place, gradient included. A peer that is not installed is said to be missing.
+after the first: of the clock on the wall or, where others use the machine too, of the processor under one thread.
+Memory is the peak resident size above what it was with the inputs (and, where the loss compiles, its compiler) in
+place, gradient included. A peer that is not installed is said to be missing.
 """
 
 from __future__ import annotations
@@ -196,7 +197,9 @@ def head_step(peer: str, x: object, weight: object, bias: object, target: object
     return step
 
 
-def measure(kind: str, peer: str, shape: tuple[int, ...], dtype: str, repeats: int) -> dict[str, float]:
+def measure(
+    kind: str, peer: str, shape: tuple[int, ...], dtype: str, repeats: int, clock: str = "wall"
+) -> dict[str, float]:
     """Milliseconds (median, least, most) and extra bytes a logit of one case, in this process."""
     from pathlib import Path
 
@@ -207,23 +210,27 @@ def measure(kind: str, peer: str, shape: tuple[int, ...], dtype: str, repeats: i
         step()  # nor is the compiler's
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
     before = resident("VmRSS")
+    now = time.process_time if clock == "cpu" else time.perf_counter
     times = []
     for _ in range(repeats + 1):
-        start = time.perf_counter()
+        start = now()
         step()
-        times.append((time.perf_counter() - start) * 1e3)
+        times.append((now() - start) * 1e3)
     peak = resident("VmHWM") - before
     times = sorted(times[1:])
     return {"ms": statistics.median(times), "least": times[0], "most": times[-1], "bytes": peak / logits, "peak": peak}
 
 
-def run(case: str, peer: str, huge: bool, repeats: int) -> dict[str, float] | str:
+def run(case: str, peer: str, huge: bool, repeats: int, clock: str) -> dict[str, float] | str:
     """One case in a fresh process; a string says why there is no figure."""
     module = {"smp": "segmentation_models_pytorch"}.get(peer, peer)
     if peer in ("monai", "smp", "kornia") and importlib.util.find_spec(module) is None:
         return f"{module} is not installed"
     environment = {**os.environ, "THP_MEM_ALLOC_ENABLE": "1" if huge else "0"}
-    command = [sys.executable, "-W", "ignore", __file__, "--case", case, "--peer", peer, "--repeats", str(repeats)]
+    if clock == "cpu":
+        environment["OMP_NUM_THREADS"] = "1"
+    command = [sys.executable, "-W", "ignore", __file__, "--case", case, "--peer", peer]
+    command += ["--repeats", str(repeats), "--clock", clock]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         return (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
@@ -254,9 +261,11 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="three repeats, without huge pages only")
     parser.add_argument("--only", default="", help="only cases whose name has this")
     parser.add_argument("--json", help="also write all figures to this file")
+    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
     options = parser.parse_args()
     if options.case:
-        print(json.dumps(measure(CASES[options.case][0], options.peer, *CASES[options.case][1:], options.repeats)))
+        case = CASES[options.case]
+        print(json.dumps(measure(case[0], options.peer, *case[1:], options.repeats, options.clock)))
         return
     repeats = 3 if options.quick else options.repeats
     print(machine())
@@ -265,7 +274,7 @@ def main() -> None:
         for huge in (False,) if options.quick else (False, True):
             print(f"\n{case}{', huge pages' if huge else ''}")
             for peer in PEERS[CASES[case][0]]:
-                result = run(case, peer, huge, repeats)
+                result = run(case, peer, huge, repeats, options.clock)
                 found[f"{case} | {peer} | {'huge' if huge else 'small'}"] = result
                 print(f"  {peer:16}{line(result, found, case, huge)}", flush=True)
     if options.json:
