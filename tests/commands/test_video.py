@@ -78,6 +78,8 @@ def test_the_report_shows_strips_of_the_worst_and_the_best(base: Run) -> None:
             assert strip.size == (8 * (132 + 6) + 6, 172)
     page = base.report.read_text()
     assert "The worst clips and the best" in page and page.count("frames of a clip of pan_") == 6
+    wrong = sum(map(sum, base.result.confusion or [])) - round(6 * base.result.final["accuracy"])
+    assert not wrong or "clip it was surest about" in page or "clips it was surest about" in page
     assert "could not be opened" not in page and "not here any more" not in page
 
 

@@ -150,7 +150,8 @@ class Splits:
         lines = [self.summary()]
         lines += [f"left out: {line}" for line in self.skipped[:most]]
         lines += [f"left out: {len(self.skipped) - most:,} more"] if len(self.skipped) > most else []
-        lines += [f"{self.ignored:,} files that are no images were passed over"] if self.ignored else []
+        wanted = "images" if self.train.noun == "photos" else self.train.noun
+        lines += [f"{self.ignored:,} files that are no {wanted} were passed over"] if self.ignored else []
         counts = self.val.counts().tolist() if len(self.val) else []
         unseen = [name for name, count in zip(self.classes, counts, strict=False) if not count]
         if unseen:

@@ -14,6 +14,8 @@ from .result import ClassScore, Mistake, Predictions, Result
 from .thumbnails import thumbnail
 from .wording import plural, score_text
 
+#: What a sample is called where it is no photo.
+_NOUNS = {"classify-volume": "volume", "classify-video": "clip"}
 #: Above so many classes the weakest come first.
 MANY = 16
 #: Up to so many classes the matrix fits into half of the page.
@@ -105,7 +107,7 @@ def quality_parts(result: Result, classes: Sequence[str]) -> list[Markup]:
 
 def mistakes_intro(result: Result) -> str:
     """How many samples of the matrix were wrong, in a sentence."""
-    shown = plural(len(result.mistakes), "photo")
+    shown = plural(len(result.mistakes), _NOUNS.get(result.task, "photo"))
     if not result.confusion:
         return f"The {shown} that the model was most confidently wrong about."
     total = sum(map(sum, result.confusion))
