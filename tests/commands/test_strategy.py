@@ -316,3 +316,10 @@ def test_a_probe_needs_a_source_and_a_linear_head(few: Path, tmp_path: Path, cap
     words = ["--model", "own_parts:normed", "--strategy", "probe", "--out", str(tmp_path / "out"), "--device", "cpu"]
     assert cli.main(["fit", str(few), *words]) == 2
     assert "needs the weights of a source" in capfd.readouterr().err
+
+
+def test_rates_are_drawn_of_training(few: Path, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["lr", str(few), *words]) == 0
+    assert "lr 0.0001" in capsys.readouterr().out
+    assert cli.main(["lr", str(few), *words, "--strategy", "probe"]) == 2
+    assert "there are no rates to draw" in capsys.readouterr().err

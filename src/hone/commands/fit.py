@@ -149,7 +149,7 @@ def fit(
     with join_world(recipe.device) as world, StopSignal() as stop:
         if run is None and recipe.out is not None:
             _check_free(Path(recipe.out), world)
-        job = build_job(recipe, world, own=own)
+        job = build_job(recipe, world, own=own, trains=False)
         if run is not None:
             extend_job(job, run, updates, on_extend)
         check_fits(job)

@@ -64,6 +64,8 @@ def main(words: Sequence[str]) -> int:
 def of_data(recipe: Recipe) -> tuple[dict[str, list[float]], Any]:
     """Every group's curve for a run on the recipe's data, and the bound schedule; no weights are loaded."""
     job = build_job(recipe, World(device=pick_device(recipe.device)), with_weights=False)
+    if not job.total_updates:
+        raise ValueError("strategy probe makes no updates: there are no rates to draw; leave it out")
     told = dict(notes(job))
     for subject in ("data", "trains", "schedule"):
         say(subject, escape(told[subject]))

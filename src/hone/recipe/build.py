@@ -32,7 +32,9 @@ from hone.training import World
 from hone.transfer import add_lora, apply_freeze, check_plan, parameter_groups
 
 
-def build_job(recipe: Recipe, world: World, *, own: Kind | None = None, with_weights: bool = True) -> Job:
+def build_job(
+    recipe: Recipe, world: World, *, own: Kind | None = None, with_weights: bool = True, trains: bool = True
+) -> Job:
     """Read the data, build the model, and make every choice that the recipe leaves open.
 
     Args:
@@ -40,6 +42,7 @@ def build_job(recipe: Recipe, world: World, *, own: Kind | None = None, with_wei
         world: the processes that train together.
         own: data handed over in Python instead of what ``recipe.data`` names.
         with_weights: False for what depends on the model's shape alone, as rates do: nothing is downloaded.
+        trains: True for what is about training, where a probe that makes no updates is chosen only if it is stated.
 
     Raises:
         ValueError: anything that the user can get wrong, in one line; nothing has been written.
@@ -52,7 +55,7 @@ def build_job(recipe: Recipe, world: World, *, own: Kind | None = None, with_wei
     preferred = kind.prefer(recipe, splits, world.device)
     criterion, units = _criterion(kind, preferred, splits, world)
     target = kind.target(preferred, splits.train, with_weights=with_weights)
-    recipe, why = choose(recipe, preferred, target, splits, world.device)
+    recipe, why = choose(recipe, preferred, target, splits, world.device, trains=trains)
     _adapt(target, recipe)
     preprocessing = kind.preprocessing(recipe, splits.train, target, world.device)
     recipe = dataclasses.replace(recipe, **kind.settled(preprocessing))

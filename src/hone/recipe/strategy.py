@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Literal
 
 import torch
 from torch import nn
@@ -14,6 +15,7 @@ from hone.recipe.source import Target
 from hone.transfer.layers import is_stateful_norm
 from hone.transfer.probe import TASKS, can_probe
 
+_Wanted = Literal["auto", "none", "probe", "finetune"]
 #: Up to so many images a class a probe on fixed features is as good as anything, and takes seconds.
 _FEW = 10
 #: For a task without classes, images in all.
@@ -29,7 +31,9 @@ _BLOCK_DECAY = 0.75
 _OF_TRAINING = ("epochs", "updates", "lr", "train", "lora", "weight_decay", "layer_decay", "patience", "augment")
 
 
-def choose(stated: Recipe, recipe: Recipe, target: Target, splits: Splits, device: torch.device) -> tuple[Recipe, str]:
+def choose(
+    stated: Recipe, recipe: Recipe, target: Target, splits: Splits, device: torch.device, *, trains: bool = False
+) -> tuple[Recipe, str]:
     """Decide how to get the most out of these images and this network; what the user stated is never changed.
 
     Args:
@@ -38,6 +42,7 @@ def choose(stated: Recipe, recipe: Recipe, target: Target, splits: Splits, devic
         target: the network.
         splits: the data.
         device: where it runs.
+        trains: a probe, which makes no updates, is chosen only where it is stated.
 
     Returns:
         The recipe with ``strategy`` decided and what follows from it, and why, in one line; empty where nothing was
@@ -47,8 +52,10 @@ def choose(stated: Recipe, recipe: Recipe, target: Target, splits: Splits, devic
         ValueError: what is stated contradicts itself: a probe with epochs, without a linear output layer or a source,
             or folds without a probe.
     """
-    wanted, why = (stated.strategy, "as stated") if stated.strategy != "auto" else _judged(stated, target, splits)
-    _check(stated, wanted, target, splits)
+    wanted, why = stated.strategy, "as stated"
+    if wanted == "auto":
+        wanted, why = _judged(stated, target, splits, trains)
+    _check(stated, wanted, target, splits, trains)
     if wanted == "none":
         return dataclasses.replace(recipe, strategy="none"), "" if stated.strategy == "none" else why
     recipe = dataclasses.replace(recipe, probe_views=probe_views(stated, splits.train, device))
@@ -91,15 +98,15 @@ def describe(splits: Splits) -> str:
     return f"{len(examples.classes)} {word} x {math.ceil(len(examples) / len(examples.classes)):,} images"
 
 
-def _judged(stated: Recipe, target: Target, splits: Splits) -> tuple[str, str]:
+def _judged(stated: Recipe, target: Target, splits: Splits, trains: bool) -> tuple[_Wanted, str]:
     if splits.task not in TASKS:
         return "none", ""  # masks, volumes and clips have choices of their own
     if not target.origin:
         return "none", "random weights have no features to build on: plain training"
     asked = [name for name in _OF_TRAINING if getattr(stated, name) is not None]
-    if stated.folds is not None and can_probe(target.model, splits.task):
+    if stated.folds is not None and can_probe(target.model, splits.task) and not trains:
         return "probe", f"{stated.folds} folds of {describe(splits)}"
-    if _is_small(splits.train) and can_probe(target.model, splits.task) and not asked:
+    if _is_small(splits.train) and can_probe(target.model, splits.task) and not (asked or trains):
         return "probe", f"{describe(splits)} are too few to move the trunk"
     return "finetune", describe(splits)
 
@@ -110,11 +117,11 @@ def _is_small(examples: Examples) -> bool:
     return len(examples) <= _FEW * len(examples.classes)
 
 
-def _check(stated: Recipe, wanted: str, target: Target, splits: Splits) -> None:
+def _check(stated: Recipe, wanted: str, target: Target, splits: Splits, trains: bool) -> None:
     length = next((f"{name} {value}" for name in ("epochs", "updates") if (value := getattr(stated, name))), "")
     if stated.budget is not None and length:
         raise ValueError(f"budget decides the length of the run, and {length} states it; give one")
-    if stated.folds is not None and wanted != "probe":
+    if stated.folds is not None and wanted != "probe" and not trains:
         raise ValueError(f"folds measures a probe, and strategy is {wanted}; give strategy probe, or leave folds out")
     if wanted != "probe":
         return
