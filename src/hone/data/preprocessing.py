@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -88,14 +88,7 @@ class Preprocessing:
         Raises:
             ValueError: it is not JSON, lacks a field or has one too many, or a value is out of its range.
         """
-        try:
-            values = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise invalid("preprocessing.json", "be JSON", text[:40], str(error)) from None
-        names = [field.name for field in fields(cls)]
-        if not isinstance(values, dict) or sorted(values) != sorted(names):
-            raise invalid("preprocessing.json", f"hold exactly {', '.join(names)}", values)
-        return cls(**values)
+        return cls(**read_values(text, [field.name for field in fields(cls)]))
 
     @classmethod
     def from_timm(cls, config: Mapping[str, Any]) -> Preprocessing:
@@ -138,3 +131,22 @@ class Preprocessing:
             std=tuple(preset.std),
             interpolation=preset.interpolation.value,
         )
+
+
+def read_values(text: str, names: Sequence[str]) -> dict[str, Any]:
+    """The values of a ``preprocessing.json``, for whatever kind of data it is.
+
+    Raises:
+        ValueError: it is not JSON, lacks a name or has one too many.
+
+    Example:
+        >>> read_values('{"crops": 3}', ["crops"])
+        {'crops': 3}
+    """
+    try:
+        values = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise invalid("preprocessing.json", "be JSON", text[:40], str(error)) from None
+    if not isinstance(values, dict) or sorted(values) != sorted(names):
+        raise invalid("preprocessing.json", f"hold exactly {', '.join(names)}", values)
+    return values

@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass, fields
 
 from ...checks import integer, invalid, number
+from ..preprocessing import read_values
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,4 @@ class MaskPreprocessing:
         Raises:
             ValueError: it is not JSON, lacks a field or has one too many, or a value is out of its range.
         """
-        try:
-            values = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise invalid("preprocessing.json", "be JSON", text[:40], str(error)) from None
-        names = [field.name for field in fields(cls)]
-        if not isinstance(values, dict) or sorted(values) != sorted(names):
-            raise invalid("preprocessing.json", f"hold exactly {', '.join(names)}", values)
-        return cls(**values)
+        return cls(**read_values(text, [field.name for field in fields(cls)]))

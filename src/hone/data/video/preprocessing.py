@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any
 
 from ...checks import invalid, number
-from ..preprocessing import Preprocessing
+from ..preprocessing import Preprocessing, read_values
 from .sampling import Sampling
 
 CROPS = (1, 3)
@@ -79,12 +78,9 @@ class ClipPreprocessing:
         Raises:
             ValueError: it is not JSON, lacks a field or has one too many, or a value is out of its range.
         """
+        values = read_values(text, [field.name for field in fields(cls)])
         try:
-            values: dict[str, Any] = json.loads(text)
-            names = {each.name for each in fields(cls)}
-            if values.keys() != names:
-                raise invalid("preprocessing.json", f"hold exactly {', '.join(sorted(names))}", sorted(values))
             image = Preprocessing.from_json(json.dumps(values["image"]))
             return cls(image, Sampling(**values["sampling"]), values["crops"], values["seconds"])
-        except (json.JSONDecodeError, AttributeError, TypeError) as error:
+        except TypeError as error:
             raise invalid("preprocessing.json", "be that of a video run", text[:40], str(error)) from None

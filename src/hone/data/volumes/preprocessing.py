@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ...checks import integer, invalid, number, one_of
+from ..preprocessing import read_values
 from .examples import VolumeExamples
 from .facts import ChannelFacts
 
@@ -128,17 +129,16 @@ class VolumePreprocessing:
         Raises:
             ValueError: it is not JSON, lacks a field or has one too many, or a value is out of its range.
         """
+        values = read_values(text, ["orientation", *(field.name for field in fields(cls))])
+        if values.pop("orientation") != "RAS":
+            raise invalid("preprocessing.json", "have the orientation RAS", text[:40])
         try:
-            values: dict[str, Any] = json.loads(text)
-            names = sorted(["orientation", *(each.name for each in fields(cls))])
-            if sorted(values) != names or values.pop("orientation") != "RAS":
-                raise invalid("preprocessing.json", f"hold exactly {', '.join(names)}", text[:40])
             channels = tuple(ChannelNormalization(**channel) for channel in values.pop("channels"))
             lists: dict[str, Any] = {
                 name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
             }
             return cls(channels=channels, **lists)
-        except (json.JSONDecodeError, TypeError) as error:
+        except TypeError as error:
             raise invalid("preprocessing.json", "be that of volumes", text[:40], str(error)) from None
 
 
