@@ -64,8 +64,10 @@ int run(Kernel kernel, Problem& p, bool by_channel, int threads, double* out, do
         }
     for (int64_t i = 0; out && i < pieces; ++i) {
         const int64_t row = i / cuts, n = row / channels, first = row % channels;
-        for (int64_t r = 0; r < ROWS; ++r)
-            for (int64_t k = 0; k < width; ++k) out[(r * p.n + n) * p.c + first + k] += sums[(i * ROWS + r) * width + k];
+        for (int64_t r = 0; r < ROWS; ++r) {
+            double* const to = out + (r * p.n + n) * p.c + first;
+            for (int64_t k = 0; k < width; ++k) to[k] += sums[(i * ROWS + r) * width + k];
+        }
     }
     return 0;
 }
@@ -100,7 +102,8 @@ int hone_level() {
     return 0;
 }
 
-// Sums (ROWS, n, c) into `out`, zeroed by the caller. Returns 0; 1 where `bad` is a label out of range; 2 without memory.
+// Sums (ROWS, n, c) into `out`, zeroed by the caller. Returns 0; 1 where `bad` is a label out of range; 2 without
+// memory.
 int hone_region_sums(int sigmoid, int level, int threads, const void* logits, int logits_type, const void* target,
                      int target_type, const uint8_t* mask, int64_t n, int64_t c, int64_t v, int64_t ignore, int flags,
                      float gamma, int channels_last, double* out, double* bad) {
