@@ -19,6 +19,7 @@ from hone import cli
 from hone.data.video.batches import EvalClips
 from hone.data.video.preprocessing import ClipPreprocessing
 from hone.data.video.reading import read_clips
+from hone.models.clips import ClipModel
 from hone.recipe import Run
 from hone.training import list_checkpoints, read_record
 
@@ -147,6 +148,17 @@ def test_a_frozen_network_sees_each_clip_once(
     assert "runs once" not in capsys.readouterr().out
     for name, tensor in load_file(seen.last).items():
         torch.testing.assert_close(load_file(stored.last)[name], tensor)
+
+
+def test_a_network_that_is_handed_over_keeps_its_weights(clips: Path, tmp_path: Path) -> None:
+    import own_parts  # type: ignore[import-not-found]
+
+    model = ClipModel(own_parts.normed(), time_kernel=3)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    options = {"train": "head", "frames": 4, "image_size": 32, "updates": 2, "batch_size": 4, "device": "cpu"}
+    run = hone.finetune(clips, model=model, out=str(tmp_path / "run"), quiet=True, **options)
+    after = load_file(run.last)
+    assert all(torch.equal(before[name], after[name]) for name in before if name.startswith("frames."))
 
 
 @pytest.mark.parametrize("pooling", ["mean", "attention"])

@@ -36,8 +36,7 @@ from hone.training import Inference, Outputs, World
 __all__ = ["columns", "network"]
 
 #: On a processor a network for images that sees motion; elsewhere one that has seen videos.
-_MODELS = {"cpu": Component("inflated:mobilenet_v2")}
-_MODEL = Component("torchvision:r2plus1d_18")
+_CPU_MODEL, _MODEL = Component("inflated:mobilenet_v2"), Component("torchvision:r2plus1d_18")
 _BATCH_SIZE = 8
 #: Frames of a clip: what networks for clips were trained on, and what those for images are given.
 _FRAMES, _FRAMES_OF_IMAGES = 16, 8
@@ -62,7 +61,7 @@ def prefer(recipe: Recipe, splits: Splits | None, device: torch.device) -> Recip
     source = open_run(recipe.source).recipe if recipe.source is not None else None
     model = source.model if source is not None else recipe.model
     if model == Component():
-        model = _MODELS.get(device.type, _MODEL)
+        model = _CPU_MODEL if device.type == "cpu" else _MODEL
     name = str(model.name)
     usual = _FRAMES_OF_IMAGES if name.startswith(("frames:", "inflated:")) else _FRAMES
     is_open = device.type == "cpu" and recipe.updates is None and recipe.epochs is None
@@ -91,7 +90,8 @@ def criterion(recipe: Recipe, examples: Examples) -> Callable[..., Tensor]:
 def target(recipe: Recipe, examples: Examples, *, with_weights: bool = True) -> Target:
     """A network for clips, of torchvision, of an image network, or the user's."""
     made = build_target(recipe, len(examples.classes), with_weights=with_weights)
-    if made.audit is None or any("inflated" in row.reason for row in made.audit.rows):
+    is_of_images = made.audit is None or any("inflated" in row.reason for row in made.audit.rows)
+    if is_of_images and recipe.model.given is None:
         look_aside(made.model)
     return made
 
