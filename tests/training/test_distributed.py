@@ -21,7 +21,8 @@ import torch
 from torch import nn
 from hone import losses
 from hone.schedules import CosineAnnealingLR, bind_schedule, warmup
-from hone.training import join_world, updates
+from hone.precision import Precision
+from hone.training import join_world, run_over, updates
 from hone.transfer import FreezePlan, apply_freeze, parameter_groups
 
 torch.set_num_threads(1)
@@ -56,11 +57,16 @@ with join_world("cpu") as world:
     ):
         loss = float(world.total(step.loss)) / world.size
         steps.append((step.update, loss, float(step.grad_norm), optimizer.param_groups[0]["lr"]))
+    normed = nn.BatchNorm1d(2, affine=False)
+    normed.running_mean.fill_(world.rank)  # each process has seen other samples
+    rows = [(torch.full((1, 2), float(k)), torch.zeros(1), torch.tensor([k])) for k in range(world.rank, 5, world.size)]
+    outputs = run_over(normed, rows, None, Precision("fp32"), world).logits
     totals = world.gather(world.rank)
     flags = (world.any(world.rank == 1), world.any(False))
     world.wait()
     if world.is_first:
-        torch.save({"steps": steps, "model": model.state_dict(), "totals": totals, "flags": flags}, sys.argv[1])
+        found = {"steps": steps, "model": model.state_dict(), "totals": totals, "flags": flags, "outputs": outputs}
+        torch.save(found, sys.argv[1])
 """
 
 
@@ -86,6 +92,7 @@ def test_two_processes_are_one_at_the_same_global_batch(tmp_path: Path) -> None:
     for name, value in one["model"].items():  # type: ignore[attr-defined]
         torch.testing.assert_close(two["model"][name], value, rtol=0, atol=1e-12)  # type: ignore[index]
     assert two["totals"] == [0, 1] and two["flags"] == (True, False)
+    assert torch.equal(one["outputs"], two["outputs"])  # type: ignore[arg-type]
 
 
 def test_a_world_of_one_does_nothing() -> None:

@@ -42,6 +42,12 @@ class World:
         devices = [self.device.index] if self.device.type == "cuda" else None
         return DistributedDataParallel(model, device_ids=devices, gradient_as_bucket_view=True)
 
+    def share_buffers(self, model: nn.Module) -> None:
+        """Give every process the first one's buffers: each has its own running statistics of what it saw since."""
+        if self.size > 1:
+            for buffer in model.buffers():
+                dist.broadcast(buffer, 0)
+
     def total(self, value: Tensor) -> Tensor:
         """The sum of ``value`` over all processes (a new tensor)."""
         if self.size > 1:

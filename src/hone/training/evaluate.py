@@ -75,6 +75,7 @@ def run_over(
         The outputs of all processes, on every process.
     """
     model.eval()
+    world.share_buffers(model)
     weigh = getattr(criterion, "valid_weight", None)
     found: list[tuple[Tensor, Tensor, Tensor]] = []
     sums = torch.zeros(2, dtype=torch.float64)
