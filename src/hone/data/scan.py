@@ -52,7 +52,7 @@ def scan(
         ([40, 30], {1: 'there is no such file'})
     """
     is_worth_it = look is not None or len(paths) >= _WORTH_REMEMBERING
-    memory = _memory_file(source, look)
+    memory = _memory_file(source, look, columns)
     known = _recall(memory) if is_worth_it else {}
     stats, wrong, news = _look(paths, known, look or look_at, columns)
     if is_worth_it and (news or len(known) != len(paths) - len(wrong)):
@@ -96,8 +96,10 @@ def _state(path: str) -> list[int]:
     return [sum(each.st_size for each in inside), max((each.st_mtime_ns for each in inside), default=0)]
 
 
-def _memory_file(source: str | Path, look: Look | None) -> Path:
-    what = os.fspath(Path(source).resolve()) + (f"#{look.__module__}.{look.__qualname__}" if look is not None else "")
+def _memory_file(source: str | Path, look: Look | None, columns: int) -> Path:
+    what = os.fspath(Path(source).resolve())
+    if look is not None:
+        what += f"#{look.__module__}.{look.__qualname__}#{columns}"
     name = hashlib.blake2b(what.encode(), digest_size=10).hexdigest()
     return cache_folder() / "scans" / f"{name}.json"
 
