@@ -263,13 +263,13 @@ def precision() -> None:
     torch.set_num_threads(1)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     clock = time.perf_counter if device == "cuda" else time.process_time
-    count, frames, repeats = (16, 16, 6) if device == "cuda" else (1, 4, 1)
+    count, frames, side, repeats = (16, 16, 112, 6) if device == "cuda" else (1, 2, 32, 2)
     for layout in (torch.contiguous_format, torch.channels_last_3d):
         for dtype in (torch.float32, torch.bfloat16):
             model = r3d_18().to(device).train()
             if layout is torch.channels_last_3d:
                 model = model.to(memory_format=layout)
-            clips = torch.randn(count, 3, frames, 112, 112, device=device).contiguous(memory_format=layout)
+            clips = torch.randn(count, 3, frames, side, side, device=device).contiguous(memory_format=layout)
             times = []
             for _ in range(1 + repeats):
                 if device == "cuda":
@@ -284,7 +284,7 @@ def precision() -> None:
                 times.append(1e3 * (clock() - start))
             peak = f", peak {torch.cuda.max_memory_allocated() / 1e6:.0f} MB" if device == "cuda" else ""
             print(f"{device} {layout} {dtype}: {min(times[1:]):.0f} to {max(times[1:]):.0f} ms"
-                  f" a step of {count} clips of {frames} frames{peak}")  # fmt: skip
+                  f" a step of {count} x {frames} x {side} px{peak}")  # fmt: skip
 
 
 if __name__ == "__main__":
