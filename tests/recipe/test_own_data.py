@@ -67,7 +67,7 @@ def test_val_with_a_folder_is_refused(tmp_path: Path) -> None:
 
 def test_what_is_kept_is_never_worse_than_the_probe(tmp_path: Path) -> None:
     """A rate that ruins the network: the weights kept are the probe's, and the report can say so."""
-    ruin = {**options(tmp_path), "lr": 50.0, "optimizer": "SGD", "max_norm": 0.0}
+    ruin = {**options(tmp_path), "lr": 50.0, "optimizer": "SGD", "max_norm": 0.0, "strategy": "none"}
     run = hone.finetune(Blobs(64), val=Blobs(31), head="probe", **ruin)
     assert run.result.best is not None
     assert run.result.best.value == run.result.baselines["linear probe"]
