@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain, combinations, islice, product
 
 import torch
@@ -180,15 +181,21 @@ class _Sliding:
         region = sums[sample][(slice(None), *self.grid.region(place))]
         region.addcmul_(logits.to(sums.dtype), self.weights.to(sums))
 
+    @cached_property
+    def layer_counts(self) -> Tensor:
+        """(window[0], *rest): the sum of the weights of the windows at one place of the first axis."""
+        total = self.weights.new_zeros((self.grid.window[0], *self.grid.size[1:]))
+        for place in product(*self.grid.starts[1:]):
+            total[(slice(None), *self.grid.region((0, *place))[1:])] += self.weights
+        return total
+
     def counts(self, first: int, last: int) -> Tensor:
         """(last - first, *rest): the sum of the weights over some rows."""
         total = self.weights.new_zeros((last - first, *self.grid.size[1:]))
         for row in self.grid.starts[0]:
             low, high = max(row, first), min(row + self.grid.window[0], last)
             if low < high:
-                for other in product(*self.grid.starts[1:]):
-                    inside = self.grid.region((row, *other))[1:]
-                    total[(slice(low - first, high - first), *inside)] += self.weights[low - row : high - row]
+                total[low - first : high - first] += self.layer_counts[low - row : high - row]
         return total
 
     def finished(self, sums: Tensor, first: int, last: int) -> Iterator[tuple[int, Tensor]]:
