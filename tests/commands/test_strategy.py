@@ -103,7 +103,7 @@ def trunk(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 def test_few_photos_get_a_probe(run: Fit, few: Path, source: str) -> None:
     found = run(few)
     assert found.recipe.strategy == "probe" and found.result.updates == 0
-    assert note(found, "strategy").startswith("probe: the output layer in closed form, 3 classes x 6 images")
+    assert note(found, "strategy").startswith("probe: the output layer in closed form, 3 classes x 6 photos")
     before, after = torch.load(source, weights_only=True), load_file(found.best)
     assert all(torch.equal(before[name], tensor) for name, tensor in trunk(after).items())
     assert differing(found.best, found.last) == []
@@ -135,7 +135,7 @@ def test_more_photos_get_fine_tuning_never_worse_than_the_probe(run: Fit, many: 
     recipe, result = found.recipe, found.result
     assert (recipe.strategy, recipe.head, recipe.train, recipe.augment) == ("finetune", "probe", "all", "light")
     assert recipe.updates == 12 * 6  # of 48 photos the most epochs that a CPU gets
-    assert "3 classes x 16 images" in note(found, "strategy")
+    assert "3 classes x 16 photos" in note(found, "strategy")
     assert result.best is not None and result.best.value >= result.baselines["linear probe"]
     tried = [line for line in read_record(found.path) if line["kind"] == "average"]
     assert tried[0]["weights"] == "average of the last updates" and len(tried) == 2
@@ -277,7 +277,7 @@ def test_a_budget_too_small_for_an_epoch_is_a_probe(run: Fit, many: Path) -> Non
 
 def test_folds_measure_every_photo(run: Fit, few: Path) -> None:
     found = run(few, "--folds", "3")
-    assert found.recipe.strategy == "probe" and "3 folds of 3 classes x 9 images" in note(found, "strategy")
+    assert found.recipe.strategy == "probe" and "3 folds of 3 classes x 9 photos" in note(found, "strategy")
     assert sum(map(sum, found.result.confusion or [])) == 27
 
 

@@ -24,7 +24,7 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--csv", metavar="FILE", help="write every class's probability here")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (auto)")
     parser.add_argument("--batch-size", type=int, metavar="N", help="inputs at a time (32 photos)")
-    parser.add_argument("--out", metavar="FOLDER", help="write predicted masks or volumes here")
+    parser.add_argument("--out", metavar="FOLDER", help="write predicted masks, volumes, or tables of long clips here")
     parser.add_argument("--memory", metavar="BYTES", help="what one prediction may take, such as 4GB")
     parser.add_argument(
         "--flips",

@@ -84,18 +84,18 @@ def probe_views(stated: Recipe, examples: Examples, device: torch.device) -> int
 
 
 def describe(splits: Splits) -> str:
-    """How many images of how many kinds: what the choice goes by.
+    """How many examples of how many kinds: what the choice goes by.
 
     Example:
         >>> examples = Examples(["a", "b", "c"], torch.tensor([0, 1, 1]), ["daisy", "rose"])
         >>> describe(Splits(examples, examples.take([]), examples.take([])))
-        '2 classes x 2 images'
+        '2 classes x 2 photos'
     """
     examples = splits.train
     if not examples.classes:
-        return f"{len(examples):,} images"
+        return f"{len(examples):,} {examples.noun}"
     word = "labels" if examples.task == "multilabel" else "classes"
-    return f"{len(examples.classes)} {word} x {math.ceil(len(examples) / len(examples.classes)):,} images"
+    return f"{len(examples.classes)} {word} x {math.ceil(len(examples) / len(examples.classes)):,} {examples.noun}"
 
 
 def _judged(stated: Recipe, target: Target, splits: Splits, trains: bool) -> tuple[_Wanted, str]:

@@ -21,6 +21,7 @@ from hone.models.clips import look_aside
 from hone.recipe.closer_look import CloserLook
 from hone.recipe.component import Component
 from hone.recipe.folder import Loaded, Run, open_run
+from hone.recipe.kinds.batch_options import batch_options
 from hone.recipe.kinds.clip_details import clip_details
 from hone.recipe.kinds.clip_prediction import columns, predict_clips
 from hone.recipe.kinds.clip_views import ClipViews
@@ -132,31 +133,19 @@ def training_batches(recipe: Recipe, examples: Examples, preprocessing: ClipPrep
         seed=recipe.seed,
         augment=recipe.augment or "light",
         sampler=recipe.sampler,
-        **_shared(recipe, world),
+        **batch_options(recipe, world),
     )
 
 
 def evaluation_batches(recipe: Recipe, examples: Examples, preprocessing: ClipPreprocessing, world: World) -> EvalClips:
     """All views of each video."""
-    return EvalClips(cast(Clips, examples), preprocessing, **_shared(recipe, world))
+    return EvalClips(cast(Clips, examples), preprocessing, **batch_options(recipe, world))
 
 
 def views(recipe: Recipe, examples: Examples, preprocessing: ClipPreprocessing, world: World) -> Views:
     """The inputs of training where they are the same in every epoch: what a frozen part can run over once."""
     clips = cast(Clips, examples)
     return Views(recipe, clips, preprocessing, ClipViews(recipe, clips, preprocessing, world.device), world)
-
-
-def _shared(recipe: Recipe, world: World) -> dict[str, Any]:
-    return {
-        "batch_size": recipe.batch_size or _BATCH_SIZE,
-        "workers": recipe.workers or 0,
-        "rank": world.rank,
-        "world_size": world.size,
-        "cache": recipe.cache,
-        "device": world.device,
-        "channels_last": recipe.layout != "contiguous",
-    }
 
 
 def trial_batch(

@@ -14,6 +14,7 @@ from hone.data.masks import MaskBatches, MaskExamples, MaskPreprocessing, WholeI
 from hone.data.masks.coding import IGNORED
 from hone.data.masks.examples import has_background
 from hone.recipe.component import Component
+from hone.recipe.kinds.batch_options import batch_options
 from hone.recipe.kinds.kind import TrainingBatches
 from hone.recipe.kinds.mask_details import details
 from hone.recipe.kinds.mask_model import mask_target
@@ -122,7 +123,7 @@ def training_batches(recipe: Recipe, examples: Examples, preprocessing: MaskPrep
         accumulate=recipe.accumulate,
         seed=recipe.seed,
         augment=recipe.augment or "light",
-        **_shared(recipe, world),
+        **batch_options(recipe, world),
     )
 
 
@@ -130,19 +131,7 @@ def evaluation_batches(
     recipe: Recipe, examples: Examples, preprocessing: MaskPreprocessing, world: World
 ) -> WholeImages:
     """Whole images."""
-    return WholeImages(cast(MaskExamples, examples), preprocessing, **_shared(recipe, world))
-
-
-def _shared(recipe: Recipe, world: World) -> dict[str, Any]:
-    return {
-        "batch_size": int(recipe.batch_size or 1),
-        "workers": recipe.workers or 0,
-        "rank": world.rank,
-        "world_size": world.size,
-        "cache": recipe.cache,
-        "device": world.device,
-        "channels_last": recipe.layout != "contiguous",
-    }
+    return WholeImages(cast(MaskExamples, examples), preprocessing, **batch_options(recipe, world))
 
 
 def trial_batch(

@@ -17,6 +17,7 @@ from hone.recipe.choices import image_size
 from hone.recipe.closer_look import CloserLook
 from hone.recipe.component import Component
 from hone.recipe.folder import Loaded, Run
+from hone.recipe.kinds.batch_options import batch_options
 from hone.recipe.kinds.kind import TrainingBatches
 from hone.recipe.kinds.views import PhotoViews, Views
 from hone.recipe.prediction import Asked, Prediction
@@ -109,31 +110,19 @@ def training_batches(recipe: Recipe, examples: Examples, preprocessing: Preproce
         seed=recipe.seed,
         augment=recipe.augment or "light",
         sampler=recipe.sampler,
-        **_shared(recipe, world),
+        **batch_options(recipe, world),
     )
 
 
 def evaluation_batches(recipe: Recipe, examples: Examples, preprocessing: Preprocessing, world: World) -> EvalBatches:
     """Centre crops."""
-    return EvalBatches(examples, preprocessing, **_shared(recipe, world))
+    return EvalBatches(examples, preprocessing, **batch_options(recipe, world))
 
 
 def views(recipe: Recipe, examples: Examples, preprocessing: Preprocessing, world: World) -> Views:
     """The inputs of training where they are the same in every epoch: what a frozen part can run over once."""
     made = PhotoViews(recipe, examples, preprocessing, world.device)
     return Views(recipe, examples, preprocessing, made, world)
-
-
-def _shared(recipe: Recipe, world: World) -> dict[str, Any]:
-    return {
-        "batch_size": recipe.batch_size or _BATCH_SIZE,
-        "workers": recipe.workers or 0,
-        "rank": world.rank,
-        "world_size": world.size,
-        "cache": recipe.cache,
-        "device": world.device,
-        "channels_last": recipe.layout != "contiguous",
-    }
 
 
 def trial_batch(

@@ -20,6 +20,7 @@ from hone.data.volumes import VolumeBatches, VolumeExamples, VolumePreprocessing
 from hone.data.volumes.preprocessing import normalizations
 from hone.recipe.closer_look import CloserLook
 from hone.recipe.component import Component
+from hone.recipe.kinds.batch_options import batch_options
 from hone.recipe.kinds.kind import TrainingBatches
 from hone.recipe.kinds.photos import class_details, network
 from hone.recipe.kinds.photos import class_weights as class_weights_of
@@ -137,12 +138,11 @@ def training_batches(
     return VolumeBatches(
         cast(VolumeExamples, examples),
         preprocessing,
-        batch_size=int(recipe.batch_size or 1),
         accumulate=recipe.accumulate,
         seed=recipe.seed,
         augment=recipe.augment or "light",
         sampler=recipe.sampler,
-        **_shared(recipe, world),
+        **batch_options(recipe, world),
     )
 
 
@@ -150,18 +150,9 @@ def evaluation_batches(
     recipe: Recipe, examples: Examples, preprocessing: VolumePreprocessing, world: World
 ) -> WholeVolumes:
     """Whole volumes, one at a time."""
-    return WholeVolumes(cast(VolumeExamples, examples), preprocessing, **_shared(recipe, world))
-
-
-def _shared(recipe: Recipe, world: World) -> dict[str, Any]:
-    return {
-        "workers": recipe.workers or 0,
-        "rank": world.rank,
-        "world_size": world.size,
-        "cache": recipe.cache,
-        "device": world.device,
-        "channels_last": recipe.layout == "channels_last" or (recipe.layout == "auto" and world.device.type == "cpu"),
-    }
+    options = batch_options(recipe, world)
+    del options["batch_size"]
+    return WholeVolumes(cast(VolumeExamples, examples), preprocessing, **options)
 
 
 def trial_batch(
