@@ -99,6 +99,7 @@ def test_better() -> None:
     assert {task: check_metric(task, None) for task in METRICS} == {
         "classify": "accuracy", "multilabel": "map", "regress": "mae",
         "segment": "dice", "segment-volume": "mean_dice",
+        "classify-volume": "accuracy", "classify-video": "accuracy",
     }  # fmt: skip
     with pytest.raises(ValueError, match="did you mean"):
         check_metric("regress", "rmsee")
