@@ -17,7 +17,7 @@ _MODEL = Component("smp:Unet", {"encoder_name": "mobilenet_v2", "decoder_channel
 _CROP = {"cpu": 128, "gpu": 512}
 _BATCH_SIZE = {"cpu": 8, "gpu": 16}
 #: Passes over the data, and the updates that a run has at least.
-_EPOCHS = {"cpu": 9, "gpu": 30}
+_EPOCHS = {"cpu": 14, "gpu": 30}
 _UPDATES = {"cpu": 300, "gpu": 1500}
 _LR = 1e-3
 #: Evaluations a run: each sees every validation image whole.
