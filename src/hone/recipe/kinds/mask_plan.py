@@ -8,6 +8,7 @@ import math
 import torch
 
 from hone.data.masks import MaskExamples
+from hone.precision import native_bf16
 from hone.recipe.component import Component
 from hone.recipe.schema import Recipe
 
@@ -16,7 +17,7 @@ _MODEL = Component("smp:Unet", {"encoder_name": "mobilenet_v2", "decoder_channel
 #: Side of a crop, at most, and crops a batch.
 _CROP = {"cpu": 128, "gpu": 512}
 _BATCH_SIZE = {"cpu": 8, "gpu": 16}
-#: Passes over the data, and the updates that a run has at least.
+#: Passes over the data, as many on a processor with native bf16 as on a GPU; and the updates that a run has at least.
 _EPOCHS = {"cpu": 14, "gpu": 30}
 _UPDATES = {"cpu": 300, "gpu": 1500}
 _LR = 1e-3
@@ -47,7 +48,7 @@ def plan(recipe: Recipe, examples: MaskExamples | None, device: torch.device) ->
         head_multiplier=recipe.head_multiplier or 1.0,
         lr=recipe.lr or (_LR if recipe.optimizer.name == "AdamW" else None),
     )
-    return chosen if examples is None else _with_length(chosen, len(examples), place)
+    return chosen if examples is None else _with_length(chosen, len(examples), device)
 
 
 def crop_side(examples: MaskExamples | None, most: int) -> int:
@@ -63,10 +64,12 @@ def crop_side(examples: MaskExamples | None, most: int) -> int:
     return min(most, max(_MULTIPLE, math.ceil(longest / _MULTIPLE) * _MULTIPLE))
 
 
-def _with_length(recipe: Recipe, samples: int, place: str) -> Recipe:
+def _with_length(recipe: Recipe, samples: int, device: torch.device) -> Recipe:
+    place = "cpu" if device.type == "cpu" else "gpu"
+    passes = _EPOCHS["gpu" if native_bf16(device) else place]
     per_epoch = max(1, samples // (int(recipe.batch_size or 1) * recipe.accumulate))
     updates = recipe.updates
     if updates is None:
-        updates = recipe.epochs * per_epoch if recipe.epochs else max(_EPOCHS[place] * per_epoch, _UPDATES[place])
+        updates = recipe.epochs * per_epoch if recipe.epochs else max(passes * per_epoch, _UPDATES[place])
     every = max(per_epoch, math.ceil(updates / _EVALUATIONS[place]))
     return dataclasses.replace(recipe, updates=updates, epochs=None, eval_every=recipe.eval_every or every)
