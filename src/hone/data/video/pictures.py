@@ -47,6 +47,8 @@ def look_at_pictures(folder: str) -> VideoFacts:
         ValueError: one can't be read, or is of another size than the first; the message is the reason alone.
     """
     files = frame_files(folder)
+    if not files:
+        raise ValueError("it holds no picture")
     sizes = []
     for file in files:
         try:
