@@ -263,9 +263,12 @@ def test_kept_workers_serve_every_pass_and_end_with_the_batches(made: Examples) 
 def test_an_interrupt_of_the_terminal_leaves_the_workers_to_the_parent(made: Examples) -> None:
     before = children()
     source = TrainBatches(made, PREPROCESSING, batch_size=2, workers=1, cache=0).batches()
-    next(source)
-    for worker in children() - before:
+    taken = [next(source)]
+    workers = children() - before
+    assert len(workers) == 1
+    for worker in workers:
         os.kill(worker, signal.SIGINT)
-    for _ in range(12):
-        next(source)
+    taken += [next(source) for _ in range(12)]
+    assert workers <= children()
     source.close()
+    assert same(taken, take(made, 13, batch_size=2, seed=0))

@@ -285,5 +285,7 @@ def test_a_loss_weighted_by_a_tensor_is_not_taken_for_a_scaled_one() -> None:
     other = torch.amp.GradScaler("cpu")
     other.scale(torch.ones(()))
     precision = Precision("fp16", "cpu")
-    precision.backward(network()(batch(0)[0]).sum() * torch.tensor(65536.0) * 1e-9)
-    precision.backward(network()(batch(0)[0]).sum() * torch.tensor(0.5))
+    for weight in (torch.tensor(65536.0) * 1e-9, torch.tensor(0.5)):
+        model = network()
+        precision.backward(model(batch(0)[0]).sum() * weight)
+        assert all(p.grad is not None and bool(p.grad.any()) for p in model.parameters())

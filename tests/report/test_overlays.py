@@ -56,7 +56,9 @@ def test_sides_are_as_long_as_they_are_in_mm() -> None:
 
 def test_nothing_labelled_and_nothing_but_one_value_can_be_drawn() -> None:
     blank = np.zeros((5, 6, 7), dtype=np.float32)
-    three_planes(blank, blank.astype(np.uint8), blank.astype(np.uint8), (1.0, 1.0, 1.0), side=40)
+    sheet = three_planes(blank, blank.astype(np.uint8), blank.astype(np.uint8), (1.0, 1.0, 1.0), side=40)
+    colours = np.asarray(sheet.convert("RGB"))
+    assert min(sheet.size) > 0 and (np.ptp(colours, axis=-1) < 12).all()  # grey: nothing is tinted
 
 
 def test_the_gallery_names_what_it_shows(tmp_path: Path, labels: np.ndarray) -> None:
