@@ -42,7 +42,7 @@ def scaled_by_another(loss: Tensor) -> bool:
     factor = getattr(loss.grad_fn, "_saved_other", None)
     if not isinstance(factor, Tensor) or factor.ndim or factor.dtype != torch.float32:
         return False
-    # By type(), which asks the object nothing: isinstance would read __class__ of objects that warn when they are touched.
+    # By type(), which asks the object nothing: isinstance reads __class__, and some objects warn when they are touched.
     found = (thing for thing in gc.get_objects() if issubclass(type(thing), torch.amp.GradScaler))
     scales = (scaler._scale for scaler in found)
     return any(scale is not None and scale.data_ptr() == factor.data_ptr() for scale in scales)
