@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +15,7 @@ from hone.recipe import Run
 from hone.training import Step, list_checkpoints, read_record
 
 from .conftest import small_words
+from .killing import start, wait_for_checkpoint
 from .made import differing
 
 #: A run that takes long enough to be killed: two photos an update, a checkpoint after every one, nothing left to chance
@@ -26,25 +24,6 @@ LONG = (
     "--augment", "strong", "--batch-size", "2", "--accumulate", "2", "--updates", "40", "--checkpoint-minutes", "1e-6",
     "--lr", "0.01", "--norm", "follow",
 )  # fmt: skip
-
-
-def start(own_folder: Path, words: list[str]) -> subprocess.Popen[str]:
-    """``python -m hone WORDS`` in a process of its own."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [sys.executable, "-m", "hone", *words], cwd=own_folder, env=environment, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-
-
-def wait_for_checkpoint(run: Run, process: subprocess.Popen[str], update: int) -> None:
-    """Until a checkpoint of at least this update is there."""
-    until = time.monotonic() + 90
-    while time.monotonic() < until and process.poll() is None:
-        if any(int(path.name.rpartition("-")[2]) >= update for path in list_checkpoints(run.checkpoints)):
-            return
-        time.sleep(0.02)
-    pytest.fail(f"no checkpoint of update {update}: {process.communicate() if process.poll() is not None else ''}")
 
 
 def resume(run: Run, *words: str) -> int:

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,9 +22,10 @@ from hone.models.segmentation import build_smp
 from hone.recipe import Run
 from hone.recipe.kinds import mask_windows
 from hone.recipe.kinds.mask_model import copy_source
-from hone.training import list_checkpoints, read_record
+from hone.training import read_record
 from hone.transfer import read_weights
 
+from .killing import killed_run
 from .made import differing
 from .made_masks import mask_data, save_pair, scene
 
@@ -326,15 +322,7 @@ def test_killed_and_resumed_with_other_workers_is_the_same_run(
 ) -> None:
     (own_folder / "own_masks.py").write_text(OWN_NETWORK)
     whole = fit_masks(data, *LONG)
-    killed = Run(tmp_path / "killed")
-    command = [sys.executable, "-m", "hone", "fit", str(data), *LONG, "--out", str(killed.path), "--workers", "1"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, env=environment, cwd=own_folder, stdout=subprocess.DEVNULL)
-    until = time.monotonic() + 90
-    while time.monotonic() < until and process.poll() is None and not list_checkpoints(killed.checkpoints):
-        time.sleep(0.02)
-    process.kill()
-    assert process.wait() == -signal.SIGKILL and list_checkpoints(killed.checkpoints) and not killed.last.exists()
+    killed = killed_run(data, LONG, tmp_path / "killed", own_folder)
     assert cli.main(["fit", "--resume", str(killed.path), "--workers", "0", "--cache", "0"]) == 0
     assert differing(whole.last, killed.last) == [] and differing(whole.best, killed.best) == []
     assert whole.result.final == killed.result.final

@@ -24,9 +24,9 @@ from hone.recipe import Run
 from hone.training import list_checkpoints, read_record
 
 from .conftest import small_words
+from .killing import start, wait_for_checkpoint
 from .made import differing
 from .made_clips import MOTIONS, moving, moving_clips, pictures
-from .test_resume import start, wait_for_checkpoint
 
 pytest.importorskip("av")
 Encode = Callable[..., Path]

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,8 +18,8 @@ import hone
 from hone import cli
 from hone.recipe import Run
 from hone.report import Result
-from hone.training import list_checkpoints
 
+from .killing import killed_run
 from .made import differing
 from .made_volumes import OBLIQUE, balls, save, volume_data
 
@@ -195,15 +192,7 @@ def test_killed_and_resumed_with_other_workers_is_the_same_run(
 ) -> None:
     (own_folder / "own_volumes.py").write_text(OWN_NETWORK)
     whole = fit_volumes(data, *LONG)
-    killed = Run(tmp_path / "killed")
-    command = [sys.executable, "-m", "hone", "fit", str(data), *LONG, "--out", str(killed.path), "--workers", "1"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, env=environment, cwd=own_folder, stdout=subprocess.DEVNULL)
-    until = time.monotonic() + 90
-    while time.monotonic() < until and process.poll() is None and not list_checkpoints(killed.checkpoints):
-        time.sleep(0.02)
-    process.kill()
-    assert process.wait() == -signal.SIGKILL and list_checkpoints(killed.checkpoints) and not killed.last.exists()
+    killed = killed_run(data, LONG, tmp_path / "killed", own_folder)
     assert cli.main(["fit", "--resume", str(killed.path), "--workers", "0", "--cache", "0"]) == 0
     assert differing(whole.last, killed.last) == [] and differing(whole.best, killed.best) == []
     one, other = (run.result.final for run in (whole, killed))
