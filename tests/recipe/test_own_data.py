@@ -73,6 +73,12 @@ def test_what_is_kept_is_never_worse_than_the_probe(tmp_path: Path) -> None:
     assert run.result.best.value == run.result.baselines["linear probe"]
     assert run.result.best.update == 0
     assert not torch.equal(*(load_file(path)["4.weight"] for path in (run.best, run.last)))
+    # Where averages are tried, one of equal accuracy and smaller loss may take the probe's place.
+    averaged = hone.finetune(
+        Blobs(64), val=Blobs(31), head="probe", **ruin | {"strategy": "finetune", "out": str(tmp_path / "averaged")}
+    )
+    assert averaged.result.best is not None
+    assert averaged.result.best.value >= averaged.result.baselines["linear probe"]
 
 
 def test_a_network_that_was_handed_over_is_handed_over_again(tmp_path: Path) -> None:
