@@ -23,7 +23,7 @@ from hone.recipe.source import build_target
 from hone.report import draw_rates, terminal_rates
 from hone.schedules import curves, driven, learns
 from hone.training import World, pick_device
-from hone.transfer import layer_rows, norm_parameters
+from hone.transfer import ever_trained
 
 _WHAT = """\
 Draw every group's learning rate over the run, exactly as hone fit with the same options will set it.
@@ -81,8 +81,7 @@ def of_data(recipe: Recipe) -> tuple[dict[str, list[float]], Any]:
 
 def never_trained(job: Job) -> set[str]:
     """The names of the groups of which nothing trains in any stage of the run."""
-    rows, norms = layer_rows(job.model), norm_parameters(job.model)
-    trained = frozenset[str]().union(*(job.plan.select(rows, update, norms=norms) for update in job.plan.stages))
+    trained = ever_trained(job.model, job.plan)
     held = {id(parameter) for name, parameter in job.model.named_parameters() if name in trained}
     groups = job.optimizer.param_groups
     return {str(group["name"]) for group in groups if not any(id(p) in held for p in group["params"])}

@@ -25,8 +25,7 @@ from hone.transfer import (
     NoRoomError,
     StoredFeatures,
     apply_freeze,
-    layer_rows,
-    norm_parameters,
+    ever_trained,
 )
 
 #: Rows of features that are gathered at a time where nothing else says how many.
@@ -126,7 +125,9 @@ def _cached(job: Job) -> str:
     recipe, world = job.recipe, job.world
     views: Views = job.kind.views(recipe, job.splits.train, job.preprocessing, world)  # type: ignore[attr-defined]
     _begin_training(job)
-    cache = FeatureCache(job.model, _folder(), budget=parse_bytes(recipe.cache), trains=_ever_trained(job))
+    cache = FeatureCache(
+        job.model, _folder(), budget=parse_bytes(recipe.cache), trains=ever_trained(job.model, job.plan)
+    )
     try:
         with job.precision.autocast():
             stored = cache.features(views, count=len(views), data=views.name)
@@ -134,9 +135,7 @@ def _cached(job: Job) -> str:
             val = job.splits.val
             if len(val):
                 kept = cache.features(job.evaluation(val), count=len(val), data=_name(job, val))
-                job.__dict__["validation"] = FeatureBatches(
-                    kept, val.targets, world.device, int(recipe.batch_size or _CHUNK)
-                )
+                job.validation = FeatureBatches(kept, val.targets, world.device, int(recipe.batch_size or _CHUNK))
     except BaseException:
         cache.remove()
         raise
@@ -244,11 +243,6 @@ def _further_views(job: Job, examples: Examples) -> Views | None:
 def _begin_training(job: Job) -> None:
     job.model.train()
     apply_freeze(job.model, job.plan)
-
-
-def _ever_trained(job: Job) -> frozenset[str]:
-    rows, norms = layer_rows(job.model), norm_parameters(job.model)
-    return frozenset().union(*(job.plan.select(rows, update, norms=norms) for update in job.plan.stages))
 
 
 def _name(job: Job, examples: Examples) -> str:

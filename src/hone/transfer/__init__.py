@@ -8,7 +8,7 @@ from hone.transfer.copying import copy_weights
 from hone.transfer.feature_cache import FeatureCache
 from hone.transfer.feature_store import NoRoomError, StoredFeatures
 from hone.transfer.fingerprint import fingerprint
-from hone.transfer.freeze import apply_freeze, check_plan, norm_parameters
+from hone.transfer.freeze import apply_freeze, check_plan, ever_trained, norm_parameters
 from hone.transfer.groups import GroupRow, group_rows, parameter_groups
 from hone.transfer.heads import Head, find_head, replace_head
 from hone.transfer.inputs import adapt_input
@@ -39,6 +39,7 @@ __all__ = [
     "apply_freeze",
     "check_plan",
     "copy_weights",
+    "ever_trained",
     "find_cut",
     "find_head",
     "fingerprint",

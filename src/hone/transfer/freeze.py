@@ -70,6 +70,18 @@ def check_plan(model: nn.Module, plan: FreezePlan) -> None:
         plan.select(rows, update, norms=norms)
 
 
+def ever_trained(model: nn.Module, plan: FreezePlan) -> frozenset[str]:
+    """The names of the parameters that train in any stage of a plan; all others are as they were at the end.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+        >>> sorted(ever_trained(model, FreezePlan("1.bias", stages={10: "1"})))
+        ['1.bias', '1.weight']
+    """
+    rows, norms = layer_rows(model), norm_parameters(model)
+    return frozenset[str]().union(*(plan.select(rows, update, norms=norms) for update in plan.stages))
+
+
 def norm_parameters(model: nn.Module) -> tuple[str, ...]:
     """The names of the parameters of all normalisation layers.
 
