@@ -25,9 +25,9 @@ from hone.recipe.kinds.mask_model import copy_source
 from hone.training import read_record
 from hone.transfer import read_weights
 
+from ..data.made_masks import mask_data, save_pair, scene
 from .killing import killed_run
 from .made import differing
-from .made_masks import mask_data, save_pair, scene
 
 Said = pytest.CaptureFixture[str]
 SIZES = ((40, 48), (33, 70), (64, 64))

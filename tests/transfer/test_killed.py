@@ -77,7 +77,7 @@ def clean() -> Iterator[BaseContext]:
     context.set_forkserver_preload(
         ["timm", "torchvision", "monai.networks.nets", "segmentation_models_pytorch", "hone"]
     )
-    root = str(Path(__file__).parents[1])
+    root = str(Path(__file__).parents[2])
     sys.path.insert(0, root)
     yield context
     sys.path.remove(root)
