@@ -3,6 +3,9 @@
 A kind is a module with these functions (or an object with these methods). The loop, the recipe and the commands know
 no task: they ask the kind. ``preprocessing`` stands for a frozen dataclass of the kind's own with ``to_json()`` and
 ``describe()``: all that it takes to prepare an input as in training, kept in the run folder.
+
+A kind whose training inputs can be the same in every epoch also has ``views(recipe, examples, preprocessing, world)``,
+which gives them as :class:`hone.recipe.kinds.views.Views`: the frozen part of a network then runs over them once.
 """
 
 from __future__ import annotations
