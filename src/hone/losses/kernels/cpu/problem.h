@@ -35,12 +35,12 @@ struct Piece {
 // Voxels handled at once: the c rows of a group stay in the first-level cache, where the logits' own rows would not
 // (their distance is often a multiple of 4096 bytes, which maps all of them to the same few cache lines).
 inline int64_t group_size(int64_t c) {
-    const int64_t size = 4096 / c / 16 * 16;
+    const int64_t size = 4096 / c / 32 * 32;
     return size < 32 ? 32 : size > 256 ? 256 : size;
 }
 
-// Two matrices of rows, four rows of one number a voxel, five numbers a class.
-inline int64_t scratch_floats(int64_t c) { return (2 * c + 4) * group_size(c) + 5 * c + 64; }
+// Two matrices of rows, five rows of one number a voxel, four cells of a vector and five numbers a class.
+inline int64_t scratch_floats(int64_t c) { return (2 * c + 5) * group_size(c) + 4 * 16 * (c + 1) + 5 * c + 64; }
 
 using Kernel = void (*)(const Problem&, Piece&);
 struct Kernels {
