@@ -152,7 +152,93 @@ def run_transformers(data: str, weights: str, epochs: int) -> dict[str, Any]:
     return {"epochs": clock.times, "processor": clock.processor, "accuracy": clock.best}
 
 
-PEERS = {"torch": run_torch, "transformers": run_transformers}
+def run_lightning(data: str, weights: str, epochs: int) -> dict[str, Any]:
+    """Lightning's Trainer, the trunk kept in eval mode as its BaseFinetuning does."""
+    import lightning
+    import torch
+
+    class Module(lightning.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = frozen_model(weights)
+            self.times: list[float] = []
+            self.processor: list[float] = []
+            self.best = 0.0
+
+        def training_step(self, batch: list[torch.Tensor], _: int) -> torch.Tensor:
+            return torch.nn.functional.cross_entropy(self.model(batch[0]), batch[1])
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.AdamW(self.model.classifier.parameters(), 1e-3)
+
+        def on_train_epoch_start(self) -> None:
+            self.start, self.busy = time.perf_counter(), time.process_time()
+            self.model.features.eval()
+
+        def on_train_epoch_end(self) -> None:
+            self.best = max(self.best, accuracy(self.model, val))
+            self.model.train()
+            self.times.append(time.perf_counter() - self.start)
+            self.processor.append(time.process_time() - self.busy)
+
+    train, val = datasets_of(data)
+    loader, module = torch.utils.data.DataLoader(train, BATCH, shuffle=True), Module()
+    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+    lightning.Trainer(max_epochs=epochs, accelerator="cpu", **quiet).fit(module, loader)
+    return {"epochs": module.times, "processor": module.processor, "accuracy": module.best}
+
+
+def run_fastai(data: str, weights: str, epochs: int) -> dict[str, Any]:
+    """fastai's Learner, frozen, with its own data loading."""
+    import torch
+    from fastai.callback.core import Callback
+    from fastai.callback.progress import ProgressCallback
+    from fastai.data.transforms import Normalize
+    from fastai.learner import Learner, defaults
+    from fastai.metrics import accuracy as right
+    from fastai.vision.augment import Resize
+    from fastai.vision.data import ImageDataLoaders, imagenet_stats
+
+    class Clock(Callback):
+        def __init__(self) -> None:
+            self.times: list[float] = []
+            self.processor: list[float] = []
+
+        def before_epoch(self) -> None:
+            self.start, self.busy = time.perf_counter(), time.process_time()
+
+        def after_epoch(self) -> None:
+            self.times.append(time.perf_counter() - self.start)
+            self.processor.append(time.process_time() - self.busy)
+
+    loaders = ImageDataLoaders.from_folder(
+        data,
+        valid="val",
+        item_tfms=Resize(SIZE),
+        batch_tfms=Normalize.from_stats(*imagenet_stats),
+        bs=BATCH,
+        num_workers=0,
+        device=torch.device("cpu"),
+    )
+    clock = Clock()
+    defaults.callbacks = [each for each in defaults.callbacks if each is not ProgressCallback]
+    learner = Learner(
+        loaders,
+        frozen_model(weights).requires_grad_(True),
+        loss_func=torch.nn.CrossEntropyLoss(),
+        splitter=lambda model: [list(model.features.parameters()), list(model.classifier.parameters())],
+        metrics=right,
+        cbs=[clock],
+        train_bn=False,
+    )
+    learner.freeze()
+    learner.logger = lambda values: None
+    learner.fit(epochs, 1e-3)
+    best = max(row[2] for row in learner.recorder.values)
+    return {"epochs": clock.times, "processor": clock.processor, "accuracy": best}
+
+
+PEERS = {"torch": run_torch, "transformers": run_transformers, "lightning": run_lightning, "fastai": run_fastai}
 
 
 def main(data: str, weights: str, epochs: int) -> None:
@@ -168,6 +254,8 @@ def main(data: str, weights: str, epochs: int) -> None:
             flush=True,
         )
     for name in PEERS:
+        if importlib.util.find_spec(name) is None:
+            continue
         command = [sys.executable, __file__, name, data, weights, str(epochs)]
         found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
         seconds, processor = (worth(found[key]) for key in ("epochs", "processor"))

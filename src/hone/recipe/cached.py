@@ -193,7 +193,8 @@ def _head_cache(job: Job) -> FeatureCache | None:
         return None
     job.model.train()
     trains = apply_freeze(job.model, FreezePlan("head"))
-    return FeatureCache(job.model, _folder(), budget=parse_bytes(job.recipe.cache), trains=trains)
+    budget = parse_bytes(job.recipe.cache)
+    return FeatureCache(job.model, _folder(), budget=budget, trains=trains, folds=True)  # nothing trains from them
 
 
 def _is_cacheable(job: Job) -> bool:
