@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 import time
 from types import TracebackType
 from typing import Any, Self
@@ -25,8 +26,20 @@ def subject_line(subject: str, text: str) -> str:
 
 
 def say(subject: str, text: str, *, console: Console | None = None) -> None:
-    """Print one such line, its subject set apart."""
-    (console or Console(highlight=False, soft_wrap=True)).print(f"[bold cyan]{subject:<10}[/] {text}", soft_wrap=True)
+    """Print one such line, its subject set apart; at a terminal a long one goes on under its own text."""
+    console = console or Console(highlight=False, soft_wrap=True)
+    if console.is_terminal:
+        under = " " * len(subject_line(subject, ""))
+        lines = textwrap.wrap(
+            text,
+            console.width,
+            initial_indent=under,
+            subsequent_indent=under,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        text = "\n".join(lines).strip()
+    console.print(f"[bold cyan]{subject:<10}[/] {text}", soft_wrap=True)
 
 
 def duration(seconds: float) -> str:

@@ -181,7 +181,7 @@ def _say_end(job: Job, run: Run, result: Result, stop: StopSignal, world: World)
         return
     say("best", f"{_summary(result)}  ->  {run.best if result.best else run.last}")
     pace = speed(result.samples_per_second, job.splits.train.noun)
-    say("time", f"{duration(result.seconds)} for {result.updates} updates, {pace}")
+    say("time", duration(result.seconds) + (f" for {result.updates} updates, {pace}" if result.updates else ""))
     say("report", str(run.report))
 
 
