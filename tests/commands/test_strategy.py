@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
 from hone import cli
 from hone.models import import_name
 from hone.recipe import Run
+from hone.recipe.averages import Averages
 from hone.recipe.run import _Training
 from hone.training import read_record
 
@@ -134,15 +139,15 @@ def test_more_photos_get_fine_tuning_never_worse_than_the_probe(run: Fit, many: 
     found = run(many)
     recipe, result = found.recipe, found.result
     assert (recipe.strategy, recipe.head, recipe.train, recipe.augment) == ("finetune", "probe", "all", "light")
-    assert recipe.updates == 12 * 6  # of 48 photos the most epochs that a CPU gets
+    assert recipe.updates == 8 * 6  # 400 photos seen, of 48
     assert "3 classes x 16 photos" in note(found, "strategy")
     assert result.best is not None and result.best.value >= result.baselines["linear probe"]
     tried = [line for line in read_record(found.path) if line["kind"] == "average"]
-    assert tried[0]["weights"] == "average of the last updates" and len(tried) == 2
+    assert tried[0]["weights"] == "average of the last updates" and len(tried) == 4
     assert result.best.value == max(
         line["metrics"][result.metric] for line in read_record(found.path) if line["kind"] in ("eval", "average")
     )
-    assert note(found, "averages").count("of the way from the probe") == 1
+    assert note(found, "averages").count("of the way from the probe") == 3
     assert not list(found.checkpoints.glob("start*"))
 
 
@@ -243,20 +248,61 @@ def test_no_room_is_said_and_costs_time_only(
 # Averages
 
 
+@pytest.mark.parametrize("stated", [(), ("--averages", "swa, soup, line")], ids=["usual", "others"])
 def test_a_run_that_goes_on_averages_as_one_that_was_never_stopped(
-    run: Fit, many: Path, monkeypatch: pytest.MonkeyPatch
+    run: Fit, many: Path, monkeypatch: pytest.MonkeyPatch, stated: tuple[str, ...]
 ) -> None:
-    whole = run(many, "--epochs", "2")
+    whole = run(many, "--epochs", "2", *stated)
     with monkeypatch.context() as patch:
         patch.setattr(_Training, "is_asked_to_stop", lambda self, step: step.update == 7)
-        stopped = run(many, "--epochs", "2")
+        stopped = run(many, "--epochs", "2", *stated)
     assert stopped.result.interrupted and (stopped.checkpoints / "start.safetensors").exists()
     assert cli.main(["fit", "--resume", str(stopped.path)]) == 0
     lines = [
         [line["metrics"] for line in read_record(each.path) if line["kind"] == "average"] for each in (whole, stopped)
     ]
-    assert lines[0] == lines[1] and len(lines[0]) == 2
+    assert lines[0] == lines[1] and len(lines[0]) >= 2
     assert differing(whole.best, stopped.best) == [] and differing(whole.last, stopped.last) == []
+    assert not list(stopped.checkpoints.glob("*.safetensors"))  # nothing stays behind
+
+
+def test_averages_are_those_of_the_weights(run: Fit, many: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mean and the soup, against weights noted after each update; the line, against its ends."""
+    noted: list[dict[str, Tensor]] = []
+    tried: dict[str, dict[str, Tensor]] = {}
+    take, evaluate = Averages.take, _Training.evaluate
+
+    def note_weights(self: Averages, step: Any) -> None:
+        noted.append({name: x.detach().double().clone() for name, x in self._job.model.state_dict().items()})
+        take(self, step)
+
+    def note_tried(self: _Training, batches: Any = None) -> dict[str, float]:
+        if self.state.loop.update == self.job.total_updates:
+            tried[str(len(tried))] = {
+                name: x.detach().double().clone() for name, x in self.job.model.state_dict().items()
+            }
+        return evaluate(self, batches)
+
+    monkeypatch.setattr(Averages, "take", note_weights)
+    monkeypatch.setattr(_Training, "evaluate", note_tried)
+    run(many, "--epochs", "4", "--averages", "swa, soup", "--eval-every", "6")
+    total = len(noted)
+    _, mean, *soups = tried.values()  # the first is the last evaluation of the loop
+    first = math.ceil(0.75 * total)
+    for name, found in mean.items():
+        torch.testing.assert_close(found, sum(each[name] for each in noted[first - 1 :]) / (total - first + 1))
+    assert soups
+    ends = [noted[update - 1] for update in range(6, total + 1, 6)]
+    pairs = [{name: (a[name] + b[name]) / 2 for name in a} for a, b in itertools.combinations(ends, 2)]
+    name = next(name for name in soups[0] if name.endswith("weight"))
+    assert any(torch.allclose(soups[0][name], pair[name], rtol=1e-4, atol=1e-6) for pair in pairs)
+
+
+def test_averages_nobody_has_are_an_error(fails: Callable[..., str], many: Path) -> None:
+    assert "averages 'mean' is not known" in fails(many, "--averages", "ema, mean")
+    assert "averages are of plain weights, got averages ema with lora 2" in fails(
+        many, "--averages", "ema", "--lora", "2"
+    )
 
 
 # Budget and folds

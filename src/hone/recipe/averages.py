@@ -2,83 +2,170 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file
 from torch import Tensor
 
+from hone import checks
 from hone.recipe.job import Job
 from hone.training import Step, write_tensors
 from hone.training.folders import written_beside
 from hone.transfer import apply_freeze
-from hone.transfer.averaging import AverageState, Ema, interpolate, reestimate_norms
+from hone.transfer.averaging import AverageState, Averaging, Ema, Swa, greedy_soup, interpolate, reestimate_norms
 
-#: The moving average looks back over about this share of the run.
-_HORIZON = 0.2
-#: Points on the line from the probe to the tuned weights; each costs an evaluation.
-_LINE = (0.5,)
+#: What can be averaged, and what is meant by it.
+AVERAGES = ("ema", "swa", "line", "soup")
+#: Taken where nothing is stated: what costs no further memory on disk.
+USUAL = "ema, line"
+#: The moving average looks back over about this share of the run; the mean begins after this share of it.
+_HORIZON, _MEAN_FROM = 0.2, 0.75
+#: Points on the line from the probe to the tuned weights, where evaluations are cheap and where they are not.
+_LINE, _MIDDLE = (0.25, 0.5, 0.75), (0.5,)
+#: Cheap: many points may cost this share of the run, an evaluated sample being a third of a trained one.
+_CHEAP = 0.1 * 3
+#: So many of the best evaluations go into the soup.
+_INGREDIENTS = 4
+
+#: Evaluates the weights that are in the model, under a name; larger is better.
+Score = Callable[[str], float]
+
+
+def read_averages(text: str) -> tuple[str, ...]:
+    """The kinds of averages that an option names.
+
+    Raises:
+        ValueError: one of them is none.
+
+    Example:
+        >>> read_averages("ema, soup"), read_averages("none")
+        (('ema', 'soup'), ())
+    """
+    if text.strip() == "none":
+        return ()
+    return tuple(checks.one_of("averages", part.strip(), AVERAGES) for part in text.split(","))
 
 
 class Averages:
-    """The moving average of a run, and where it began.
+    """The running averages of a run, where it began, and the weights of its best evaluations.
 
     Args:
         job: before its first update, or as its checkpoint left it.
-        folder: where the weights at the start are kept until the end.
+        folder: where weights are kept until the end.
     """
 
     def __init__(self, job: Job, folder: Path) -> None:
-        self._job, self._start = job, folder / "start.safetensors"
-        self.is_on = job.recipe.strategy == "finetune" and job.recipe.lora is None and len(job.splits.val) > 0
-        self._ema = Ema(max(0.0, 1 - 1 / max(_HORIZON * job.total_updates, 1.0)))
-        self._state = AverageState(job.model) if self.is_on else None
+        self._job, self._folder = job, folder
+        kinds = read_averages(str(job.recipe.averages))
+        self._kinds = kinds if job.total_updates and len(job.splits.val) else ()
+        length = job.total_updates
+        rules: dict[str, Averaging] = {
+            "ema": Ema(max(0.0, 1 - 1 / max(_HORIZON * length, 1.0))),
+            "swa": Swa(start=math.ceil(_MEAN_FROM * length)),
+        }
+        self._running = {kind: (rules[kind], AverageState(job.model)) for kind in rules if kind in self._kinds}
+        #: Update and score of the evaluations whose weights are kept.
+        self.ingredients: list[tuple[int, float]] = []
+
+    @property
+    def _start(self) -> Path:
+        return self._folder / "start.safetensors"
 
     def begin(self) -> None:
         """Keep the weights that fine-tuning starts from."""
-        if self.is_on and self._job.world.is_first:
-            self._start.parent.mkdir(parents=True, exist_ok=True)
-            with written_beside(self._start) as draft:
-                write_tensors(draft, self._job.model.state_dict())
+        if "line" in self._kinds:
+            self._keep(self._start)
 
     def take(self, step: Step) -> None:
         """Count the weights after an update."""
-        if self._state is not None and not step.skipped:
-            self._state.take(self._job.model, self._ema.share(step.update))
+        for rule, state in self._running.values():
+            if not step.skipped:
+                state.take(self._job.model, rule.share(step.update))
+
+    def evaluated(self, update: int, score: float) -> None:
+        """Keep the weights of an evaluation if it is one of the best; larger scores are better."""
+        if "soup" not in self._kinds:
+            return
+        found = sorted([*self.ingredients, (update, score)], key=lambda each: (-each[1], each[0]))[:_INGREDIENTS]
+        if (update, score) in found:
+            self._keep(self._ingredient(update))
+        self.ingredients = found
+
+    def saved(self) -> None:
+        """A checkpoint knows the ingredients: what is none any more may go."""
+        kept = {self._ingredient(update) for update, _ in self.ingredients}
+        if self._job.world.is_first and "soup" in self._kinds:
+            for path in set(self._folder.glob("soup-*.safetensors")) - kept:
+                path.unlink()
 
     def tensors(self) -> dict[str, Tensor]:
         """For the checkpoint."""
-        return {} if self._state is None else self._state.weights()
+        return {
+            f"{kind}/{name}": tensor
+            for kind, (_, state) in self._running.items()
+            for name, tensor in state.weights().items()
+        }
 
-    def load(self, tensors: Mapping[str, Tensor]) -> None:
+    def load(self, tensors: Mapping[str, Tensor], ingredients: Sequence[Sequence[Any]]) -> None:
         """From a checkpoint."""
-        if self._state is not None and tensors:
-            self._state.load(tensors)
+        self.ingredients = [(update, score) for update, score in ingredients]
+        for kind, (_, state) in self._running.items():
+            own = {name.removeprefix(f"{kind}/"): tensor for name, tensor in tensors.items()}
+            if tensors:
+                state.load(own)
 
-    def candidates(self) -> Iterator[str]:
-        """Put one average after another into the model, and say what it is; at the end the model is as it was."""
-        if self._state is None:
+    def try_all(self, score: Score) -> None:
+        """Put one average after another into the model and have it evaluated; at the end the model is as it was."""
+        if not self._kinds:
             return
         model = self._job.model
         last = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-        try:
-            model.load_state_dict(self._state.weights())
+
+        def scored(name: str, weights: Mapping[str, Tensor]) -> float:
+            model.load_state_dict(weights)
             self._renew_norms()
-            yield "average of the last updates"
-            if self._job.recipe.head == "probe" and self._start.exists():
-                first = {name: tensor.to(last[name].device) for name, tensor in load_file(self._start).items()}
-                for share in _LINE:
-                    model.load_state_dict(interpolate(first, last, share))
-                    self._renew_norms()
-                    yield f"{share:.0%} of the way from the probe"
+            return score(name)
+
+        names = {"ema": "average of the last updates", "swa": f"mean of the last {1 - _MEAN_FROM:.0%} of the updates"}
+        try:
+            for kind, (_, state) in self._running.items():
+                scored(names[kind], state.weights())
+            if "line" in self._kinds and self._job.recipe.head == "probe" and self._start.exists():
+                first = self._read(self._start, last)
+                for share in self._points():
+                    scored(f"{share:.0%} of the way from the probe", interpolate(first, last, share))
+            if len(self.ingredients) > 1:
+                states = [self._read(self._ingredient(update), last) for update, _ in self.ingredients]
+                values = [value for _, value in self.ingredients]
+                greedy_soup(states, values, lambda weights: scored("soup of the best evaluations", weights))
         finally:
             model.load_state_dict(last)
 
     def end(self) -> None:
         """Delete what was kept for the end."""
         if self._job.world.is_first:
-            self._start.unlink(missing_ok=True)
+            for path in (self._start, *self._folder.glob("soup-*.safetensors")):
+                path.unlink(missing_ok=True)
+
+    def _points(self) -> tuple[float, ...]:
+        trained = self._job.total_updates * self._job.samples_an_update
+        return _LINE if (len(_LINE) + 1) * len(self._job.splits.val) <= _CHEAP * trained else _MIDDLE
+
+    def _ingredient(self, update: int) -> Path:
+        return self._folder / f"soup-{update}.safetensors"
+
+    def _keep(self, path: Path) -> None:
+        if self._job.world.is_first:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with written_beside(path) as draft:
+                write_tensors(draft, self._job.model.state_dict())
+
+    def _read(self, path: Path, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        self._job.world.wait()  # until the first process has written it
+        return {name: tensor.to(like[name].device) for name, tensor in load_file(path).items()}
 
     def _renew_norms(self) -> None:
         job = self._job

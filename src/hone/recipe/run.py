@@ -23,6 +23,7 @@ from hone.training import (
     Record,
     Step,
     StopSignal,
+    is_better,
     list_checkpoints,
     measure,
     read_checkpoint,
@@ -78,7 +79,7 @@ def restore(job: Job, run: Run, averages: Averages) -> RunState:
         return RunState()
     checkpoint = read_checkpoint(found[-1])
     checkpoint.restore(job.model, job.optimizer)
-    averages.load(checkpoint.average)
+    averages.load(checkpoint.average, checkpoint.state["soup"])
     job.precision.load_state_dict(checkpoint.state["precision"])
     if hasattr(job.schedule, "load_state_dict") and not is_further_extended(job, checkpoint.state):
         job.schedule.load_state_dict(checkpoint.state["schedule"])
@@ -113,6 +114,7 @@ class _Training:
                 self.tell(record, self.meter.line(step))
             if step.metrics is not None:
                 self.tell(record, self.judge(step.metrics))
+                self.averages.evaluated(step.update, self.score(step.metrics))
             asked = self.is_asked_to_stop(step)
             if step.metrics is not None or asked or self.is_due(step):
                 self.save()
@@ -137,13 +139,22 @@ class _Training:
     def try_averages(self, record: Record) -> None:
         """Evaluate the averages of the run, and keep the one that is better than everything before it."""
         tried = []
-        for name in self.averages.candidates():
+
+        def score(name: str) -> float:
             metrics = self.evaluate()
             line = self.judge(metrics, by_loss=True)
             tried.append(f"{name} {metrics[str(self.job.recipe.metric)]:.3f}{' (kept)' * line['best']}")
             self.tell(record, {**line, "kind": "average", "weights": name})
+            return self.score(metrics)
+
+        self.averages.try_all(score)
         if tried:
             self.job.remarks.append(("averages", ", ".join(tried)))
+
+    def score(self, metrics: dict[str, float]) -> float:
+        """The run's metric, larger for better."""
+        metric = str(self.job.recipe.metric)
+        return metrics[metric] if is_better(metric, 1.0, 0.0) else -metrics[metric]
 
     def updates(self) -> Any:
         """The loop itself, as the recipe says it."""
@@ -226,11 +237,13 @@ class _Training:
             "precision": job.precision.state_dict(),
             "schedule": readings,
             "extensions": job.extensions,
+            "soup": self.averages.ingredients,
         }
         update = self.state.loop.update
         save_checkpoint(
             self.run_folder.checkpoints, update, Checkpoint.of(job.model, job.optimizer, state, self.averages.tensors())
         )
+        self.averages.saved()
 
 
 @contextmanager

@@ -67,6 +67,9 @@ class Recipe:
         updates: length of the run in optimizer updates, instead of epochs
         eval_every: updates between evaluations (default: one epoch)
         patience: stop after this many evaluations without a better one
+        averages: of weights, tried at the end and kept where validation says so: ema (of about the last fifth), swa
+            (the mean of the last quarter), line (between the probe and the tuned weights), soup (of the best
+            evaluations), several as in ema, soup, or none (default: ema, line where the strategy fine-tunes)
         metric: what "best" is decided by
         image_size: side of the square input, pixels
         ignore_index: label of pixels or voxels that count nowhere
@@ -131,6 +134,7 @@ class Recipe:
     updates: int | None = None
     eval_every: int | None = None
     patience: int | None = None
+    averages: str | None = None
     metric: str | None = None
     image_size: int | None = None
     ignore_index: int | None = None
@@ -191,6 +195,8 @@ class Recipe:
             raise ValueError(
                 f"lora_layers needs the adapters' rank, got lora_layers {self.lora_layers[0]} without lora"
             )
+        if self.lora is not None and (self.averages or "none") != "none":
+            raise ValueError(f"averages are of plain weights, got averages {self.averages} with lora {self.lora}")
         if self.weights is not None and self.source is not None:
             raise ValueError(f"weights and from both state the source ({self.weights}, {self.source}); give one")
 

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from hone.data import Examples, Splits
+from hone.recipe.averages import USUAL
 from hone.recipe.schema import Recipe
 from hone.recipe.source import Target
 from hone.transfer.layers import is_stateful_norm
@@ -20,8 +21,8 @@ _Wanted = Literal["auto", "none", "probe", "finetune"]
 _FEW = 10
 #: For a task without classes, images in all.
 _FEW_NUMBERS = 50
-#: On a CPU a run sees about so many images (a minute of a small network), elsewhere the updates of `choices`.
-_CPU_IMAGES = 1200
+#: On a CPU a run sees about so many images, at least three times each, elsewhere the updates of `choices`.
+_CPU_IMAGES = 400
 _CPU_EPOCHS = (3, 12)
 #: Few photos say more in several views: so many each at most, and so many in all on a CPU and elsewhere.
 _PROBE_VIEWS, _VIEWED = 8, {"cpu": 300, "other": 4_000}
@@ -65,7 +66,10 @@ def choose(
     taken = _of_finetuning(stated, recipe, target, splits.train, device)
     chosen = dataclasses.replace(recipe, strategy="finetune", **taken)  # type: ignore[arg-type]
     start = "probe, then fine-tune from it" if can_probe(target.model, splits.task) else "fine-tune"
-    return chosen, f"{start}: {why}; averages are kept where val says so"
+    return (
+        chosen,
+        f"{start}: {why}{'; averages are kept where val says so' if (chosen.averages or 'none') != 'none' else ''}",
+    )
 
 
 def probe_views(stated: Recipe, examples: Examples, device: torch.device) -> int:
@@ -142,6 +146,8 @@ def _of_finetuning(
     taken: dict[str, object] = {}
     if stated.augment is None and stated.train == "head" and stated.views is None:
         taken["augment"] = "none"  # the trunk then runs once
+    if recipe.averages is None and recipe.lora is None:
+        taken["averages"] = USUAL
     if recipe.layer_decay is None:
         taken["layer_decay"] = layer_decay(target.model)
     if (recipe.epochs, recipe.updates, recipe.budget) == (None, None, None) and device.type == "cpu":
