@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -88,6 +89,9 @@ def test_a_model_that_magnifies_rounding_by_itself_is_no_fault() -> None:
     diagnosis = diagnose(model, batch, loss)
     assert diagnosis["bf16"].grad_cosine < LEAST_COSINE  # or the case would show nothing
     assert all(verdict.safe for verdict in diagnosis.verdicts), str(diagnosis)
+    half = diagnosis["bf16"]
+    assert half.is_telling == ("rounding alone turns these gradients" not in half.summary)
+    assert dataclasses.replace(half, rounding_cosine=0.06).summary.endswith("give more or larger samples to tell")
 
 
 def test_an_operation_that_refuses_half_precision_is_named() -> None:

@@ -55,6 +55,10 @@ class Layer:
     switches: bool
 
 
+#: Gradients that rounded weights alone turn further than this (a cosine) can't be compared.
+LEAST_TELLING = 0.5
+
+
 @dataclasses.dataclass(frozen=True)
 class Verdict:
     """How one format fares.
@@ -85,6 +89,11 @@ class Verdict:
     rounding_cosine: float = 1.0
 
     @property
+    def is_telling(self) -> bool:
+        """Whether the comparison says much: not so where rounding the weights alone turns the gradients elsewhere."""
+        return self.rounding_cosine >= LEAST_TELLING
+
+    @property
     def summary(self) -> str:
         """One line."""
         if self.safe:
@@ -92,6 +101,10 @@ class Verdict:
             if self.rounding_cosine < 1:
                 figures += f" (float32 with rounded weights: {self.rounding_cosine:.4f})"
             scale = f", loss scale {self.scale:g}" if self.kind == "fp16" else ""
+            if not self.is_telling:
+                scale += (
+                    "; nothing fails, but rounding alone turns these gradients: give more or larger samples to tell"
+                )
             return f"{self.kind} is safe: {figures}{scale}"
         advice = ""
         if self.keep_fp32:
