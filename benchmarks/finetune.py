@@ -21,6 +21,7 @@ import json
 import math
 import os
 import random
+import resource
 import statistics
 import subprocess
 import sys
@@ -191,17 +192,24 @@ def run(options: argparse.Namespace) -> None:
         with tempfile.TemporaryDirectory() as folder:
             draw(options.data, size, seed, folder)
             command = [sys.executable, __file__, "one", method, folder, options.weights, str(seed)]
-            found = json.loads(
-                subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
-            )
-        row = {"method": method, "size": size, "seed": seed, **found}
+            before = processor_seconds()
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            spent = processor_seconds() - before
+            found = json.loads(done.stdout.splitlines()[-1])
+        row = {"method": method, "size": size, "seed": seed, **found, "processor": spent}
         with results.open("a") as file:
             file.write(json.dumps(row) + "\n")
         print(json.dumps(row), flush=True)
 
 
+def processor_seconds() -> float:
+    """Of all processes that this one has started and that have ended."""
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime
+
+
 def table(options: argparse.Namespace) -> None:
-    """Mean accuracy and its standard error, and the median of the seconds."""
+    """Mean accuracy and its standard error, and the medians of the seconds: the job's, the processor's of the process."""
     rows = [json.loads(line) for line in Path(options.results).read_text().splitlines()]
     for size in sorted({row["size"] for row in rows}):
         for method in METHODS:
@@ -211,7 +219,9 @@ def table(options: argparse.Namespace) -> None:
                 error = statistics.stdev(scores) / len(scores) ** 0.5 if len(scores) > 1 else float("nan")
                 seconds = statistics.median(row["seconds"] for row in found)
                 mean = f"{statistics.mean(scores):.3f} +- {error:.3f}"
-                print(f"{size:>3} a class  {method:<7} {mean}  {seconds:6.1f} s  n {len(found)}")
+                spent = [row["processor"] for row in found if "processor" in row]
+                busy = f"{statistics.median(spent):6.1f} s of the processor" if spent else ""
+                print(f"{size:>3} a class  {method:<7} {mean}  {seconds:6.1f} s  n {len(found)}  {busy}")
 
 
 def main() -> None:

@@ -91,7 +91,7 @@ def test_a_model_that_magnifies_rounding_by_itself_is_no_fault() -> None:
     assert all(verdict.safe for verdict in diagnosis.verdicts), str(diagnosis)
     half = diagnosis["bf16"]
     assert half.is_telling == ("rounding alone turns these gradients" not in half.summary)
-    assert dataclasses.replace(half, rounding_cosine=0.06).summary.endswith("give more or larger samples to tell")
+    assert dataclasses.replace(half, rounding_cosine=0.06).summary.endswith("more or larger samples would tell")
 
 
 def test_an_operation_that_refuses_half_precision_is_named() -> None:
