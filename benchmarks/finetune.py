@@ -209,7 +209,7 @@ def processor_seconds() -> float:
 
 
 def table(options: argparse.Namespace) -> None:
-    """Mean accuracy and its standard error, and the medians of the seconds: the job's, the processor's of the process."""
+    """Mean accuracy and its standard error, and medians of the seconds: the job's, the processor's of the process."""
     rows = [json.loads(line) for line in Path(options.results).read_text().splitlines()]
     for size in sorted({row["size"] for row in rows}):
         for method in METHODS:
