@@ -193,9 +193,9 @@ def run(options: argparse.Namespace) -> None:
             draw(options.data, size, seed, folder)
             command = [sys.executable, __file__, "one", method, folder, options.weights, str(seed)]
             before = processor_seconds()
-            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            ended = subprocess.run(command, check=True, capture_output=True, text=True)
             spent = processor_seconds() - before
-            found = json.loads(done.stdout.splitlines()[-1])
+            found = json.loads(ended.stdout.splitlines()[-1])
         row = {"method": method, "size": size, "seed": seed, **found, "processor": spent}
         with results.open("a") as file:
             file.write(json.dumps(row) + "\n")

@@ -260,6 +260,8 @@ def precision() -> None:
     """r3d_18, forward and backward, fp32 against bf16, contiguous against channels last."""
     from torchvision.models.video import r3d_18
 
+    from hone.precision.memory import PeakMemory
+
     torch.set_num_threads(1)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     clock = time.perf_counter if device == "cuda" else time.process_time
@@ -270,11 +272,10 @@ def precision() -> None:
             if layout is torch.channels_last_3d:
                 model = model.to(memory_format=layout)
             clips = torch.randn(count, 3, frames, side, side, device=device).contiguous(memory_format=layout)
-            times = []
+            times, peak = [], PeakMemory(device)
             for _ in range(1 + repeats):
                 if device == "cuda":
                     torch.cuda.synchronize()
-                    torch.cuda.reset_peak_memory_stats()
                 start = clock()
                 with torch.autocast(device, dtype, enabled=dtype is not torch.float32):
                     loss = model(clips).float().square().mean()
@@ -282,9 +283,9 @@ def precision() -> None:
                 if device == "cuda":
                     torch.cuda.synchronize()
                 times.append(1e3 * (clock() - start))
-            peak = f", peak {torch.cuda.max_memory_allocated() / 1e6:.0f} MB" if device == "cuda" else ""
+            most = f", peak {(peak.read() or 0) / 1e6:.0f} MB above model and input"
             print(f"{device} {layout} {dtype}: {min(times[1:]):.0f} to {max(times[1:]):.0f} ms"
-                  f" a step of {count} x {frames} x {side} px{peak}")  # fmt: skip
+                  f" a step of {count} x {frames} x {side} px{most}")  # fmt: skip
 
 
 if __name__ == "__main__":
