@@ -76,7 +76,7 @@ def _sums(
 ):
     sample = tl.program_id(1).to(tl.int64)
     first = tl.program_id(0).to(tl.int64) * BV
-    exps, rest, shifted, label_shift, chosen, _highest, label, valid, _place = _load(
+    exps, rest, shifted, label_shift, chosen, highest, label, valid, _place = _load(
         logits, target, mask, sample, first, C, V, ignore, HAS_MASK, BC, BV
     )
     classes = tl.arange(0, BC)
@@ -97,7 +97,8 @@ def _sums(
     if FLAGS & 2:
         entropy = _log1p(rest) - label_shift
         if FOCAL:
-            missed = tl.maximum(1.0 - tl.sum(hits, 0), 1e-30)
+            top = tl.sum(tl.where(chosen & highest, 1, 0), 0) > 0
+            missed = tl.maximum(tl.where(top, rest / (1.0 + rest), 1.0 - tl.sum(hits, 0)), 1e-30)
             entropy = entropy * tl.exp(gamma * tl.log(missed))
         tl.store(row + 6 * C, tl.sum(tl.where(chosen, entropy[None, :], 0.0), 1), mask=held)
     if FLAGS & 4:
