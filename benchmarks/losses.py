@@ -5,7 +5,7 @@
 Each case runs in a fresh process, once as it is and once with THP_MEM_ALLOC_ENABLE=1. Time is the median of the runs
 after the first: of the clock on the wall or, where others use the machine too, of the processor under one thread.
 Memory is the peak resident size above what it was with the inputs (and, where the loss compiles, its compiler) in
-place, gradient included. "copy" is one copy of the logits: the floor. A peer that is not installed is said to be missing.
+place, gradient included. "copy" is one copy of the logits, the floor. A peer that is not installed is named as missing.
 """
 
 from __future__ import annotations
