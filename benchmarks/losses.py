@@ -262,6 +262,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="three repeats, without huge pages only")
     parser.add_argument("--only", default="", help="only cases whose name has this")
+    parser.add_argument("--peers", nargs="+", help="only these, and hone")
     parser.add_argument("--json", help="also write all figures to this file")
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
     options = parser.parse_args()
@@ -275,7 +276,7 @@ def main() -> None:
     for case in (name for name in CASES if options.only in name):
         for huge in (False,) if options.quick else (False, True):
             print(f"\n{case}{', huge pages' if huge else ''}")
-            for peer in PEERS[CASES[case][0]]:
+            for peer in (p for p in PEERS[CASES[case][0]] if p == "hone" or p in (options.peers or [p])):
                 result = run(case, peer, huge, repeats, options.clock)
                 found[f"{case} | {peer} | {'huge' if huge else 'small'}"] = result
                 print(f"  {peer:16}{line(result, found, case, huge)}", flush=True)

@@ -31,7 +31,7 @@ int run(Kernel kernel, Problem& p, bool by_channel, int threads, double* out, do
     const int64_t channels = by_channel ? p.c : 1, width = by_channel ? 1 : p.c;
     const int64_t rows = p.n * channels;
     if (rows == 0 || p.v == 0) return 0;
-    const int64_t cuts = cuts_of(rows, width, p.v), pieces = rows * cuts;
+    const int64_t cuts = cuts_of(rows, width, p.v), pieces = rows * cuts, each = (pieces + threads - 1) / threads;
     const int64_t step = ((p.v + cuts - 1) / cuts + 255) / 256 * 256;
     const int64_t floats = by_channel ? 1024 : scratch_floats(p.c);
     std::vector<double> sums(out ? pieces * ROWS * width : 0), bad_of(pieces);
@@ -44,8 +44,12 @@ int run(Kernel kernel, Problem& p, bool by_channel, int threads, double* out, do
 #pragma omp atomic write
             failed = 1;
         }
+        // Neighbours in time are far apart in memory: of two threads that come to a fresh page at once both would clear
+        // one, and one of these be thrown away.
 #pragma omp for schedule(dynamic)
-        for (int64_t i = 0; i < pieces; ++i) {
+        for (int64_t turn = 0; turn < each * threads; ++turn) {
+            const int64_t i = turn % threads * each + turn / threads;
+            if (i >= pieces) continue;
             const int64_t row = i / cuts, begin = i % cuts * step;
             const int64_t end = begin + step < p.v ? begin + step : p.v;
             if (!scratch || begin >= end) continue;
