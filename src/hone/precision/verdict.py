@@ -102,9 +102,7 @@ class Verdict:
                 figures += f" (float32 with rounded weights: {self.rounding_cosine:.4f})"
             scale = f", loss scale {self.scale:g}" if self.kind == "fp16" else ""
             if not self.is_telling:
-                scale += (
-                    "; nothing fails, but rounding alone turns these gradients: give more or larger samples to tell"
-                )
+                scale += "; nothing fails, but rounding alone turns these gradients: more or larger samples would tell"
             return f"{self.kind} is safe: {figures}{scale}"
         advice = ""
         if self.keep_fp32:
