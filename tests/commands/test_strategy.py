@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -267,14 +267,15 @@ def test_a_run_that_goes_on_averages_as_one_that_was_never_stopped(
 
 
 def test_averages_are_those_of_the_weights(run: Fit, many: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The mean and the soup, against weights noted after each update; the line, against its ends."""
+    """The mean, the line and the soup, against weights noted before the first update and after each."""
     noted: list[dict[str, Tensor]] = []
     tried: dict[str, dict[str, Tensor]] = {}
     take, evaluate = Averages.take, _Training.evaluate
 
     def note_weights(self: Averages, step: Any) -> None:
         noted.append({name: x.detach().double().clone() for name, x in self._job.model.state_dict().items()})
-        take(self, step)
+        if step is not None:
+            take(self, step)
 
     def note_tried(self: _Training, batches: Any = None) -> dict[str, float]:
         if self.state.loop.update == self.job.total_updates:
@@ -283,19 +284,26 @@ def test_averages_are_those_of_the_weights(run: Fit, many: Path, monkeypatch: py
             }
         return evaluate(self, batches)
 
+    def note_start(self: Averages) -> None:
+        note_weights(self, None)
+        begin(self)
+
+    begin = Averages.begin
+    monkeypatch.setattr(Averages, "begin", note_start)
     monkeypatch.setattr(Averages, "take", note_weights)
     monkeypatch.setattr(_Training, "evaluate", note_tried)
-    run(many, "--epochs", "4", "--averages", "swa, soup", "--eval-every", "6")
-    total = len(noted)
-    _, mean, *soups = tried.values()  # the first is the last evaluation of the loop
-    first = math.ceil(0.75 * total)
-    for name, found in mean.items():
-        torch.testing.assert_close(found, sum(each[name] for each in noted[first - 1 :]) / (total - first + 1))
-    assert soups
-    ends = [noted[update - 1] for update in range(6, total + 1, 6)]
-    pairs = [{name: (a[name] + b[name]) / 2 for name in a} for a, b in itertools.combinations(ends, 2)]
-    name = next(name for name in soups[0] if name.endswith("weight"))
-    assert any(torch.allclose(soups[0][name], pair[name], rtol=1e-4, atol=1e-6) for pair in pairs)
+    run(many, "--epochs", "4", "--averages", "swa, line, soup", "--eval-every", "6")
+    total = len(noted) - 1
+    _, mean, middle, *soups = tried.values()  # the first is the last evaluation of the loop
+
+    def holds(found: dict[str, Tensor], parts: Sequence[dict[str, Tensor]]) -> bool:
+        means = {name: sum(part[name] for part in parts) / len(parts) for name in found}
+        return all(torch.allclose(found[name], value, rtol=1e-4, atol=1e-6) for name, value in means.items())
+
+    last = noted[math.ceil(0.75 * total) :]
+    assert holds(mean, last) and not holds(mean, last[1:])
+    assert holds(middle, [noted[0], noted[total]])
+    assert soups and any(holds(soups[0], pair) for pair in itertools.combinations(noted[6::6], 2))
 
 
 def test_averages_nobody_has_are_an_error(fails: Callable[..., str], many: Path) -> None:
@@ -303,6 +311,13 @@ def test_averages_nobody_has_are_an_error(fails: Callable[..., str], many: Path)
     assert "averages are of plain weights, got averages ema with lora 2" in fails(
         many, "--averages", "ema", "--lora", "2"
     )
+    assert "averages line begins at a probe, got line with head random" in fails(
+        many, "--averages", "line", "--head", "random"
+    )
+    assert "kept where validation says so, got soup without validation data" in fails(
+        many / "train", "--averages", "soup", "--val-fraction", "0"
+    )
+    assert "makes no updates that averages ema could be of" in fails(many, "--averages", "ema", "--strategy", "probe")
 
 
 # Budget and folds

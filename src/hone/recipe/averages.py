@@ -10,17 +10,13 @@ from typing import Any
 from safetensors.torch import load_file
 from torch import Tensor
 
-from hone import checks
 from hone.recipe.job import Job
+from hone.recipe.schema import read_averages
 from hone.training import Step, write_tensors
 from hone.training.folders import written_beside
 from hone.transfer import apply_freeze
 from hone.transfer.averaging import AverageState, Averaging, Ema, Swa, greedy_soup, interpolate, reestimate_norms
 
-#: What can be averaged, and what is meant by it.
-AVERAGES = ("ema", "swa", "line", "soup")
-#: Taken where nothing is stated: what costs no further memory on disk.
-USUAL = "ema, line"
 #: The moving average looks back over about this share of the run; the mean begins after this share of it.
 _HORIZON, _MEAN_FROM = 0.2, 0.75
 #: Points on the line from the probe to the tuned weights, where evaluations are cheap and where they are not.
@@ -34,21 +30,6 @@ _INGREDIENTS = 4
 Score = Callable[[str], float]
 
 
-def read_averages(text: str) -> tuple[str, ...]:
-    """The kinds of averages that an option names.
-
-    Raises:
-        ValueError: one of them is none.
-
-    Example:
-        >>> read_averages("ema, soup"), read_averages("none")
-        (('ema', 'soup'), ())
-    """
-    if text.strip() == "none":
-        return ()
-    return tuple(checks.one_of("averages", part.strip(), AVERAGES) for part in text.split(","))
-
-
 class Averages:
     """The running averages of a run, where it began, and the weights of its best evaluations.
 
@@ -59,9 +40,8 @@ class Averages:
 
     def __init__(self, job: Job, folder: Path) -> None:
         self._job, self._folder = job, folder
-        kinds = read_averages(str(job.recipe.averages))
-        self._kinds = kinds if job.total_updates and len(job.splits.val) else ()
         length = job.total_updates
+        self._kinds = read_averages(str(job.recipe.averages)) if length else ()
         rules: dict[str, Averaging] = {
             "ema": Ema(max(0.0, 1 - 1 / max(_HORIZON * length, 1.0))),
             "swa": Swa(start=math.ceil(_MEAN_FROM * length)),
@@ -113,9 +93,7 @@ class Averages:
         """From a checkpoint."""
         self.ingredients = [(update, score) for update, score in ingredients]
         for kind, (_, state) in self._running.items():
-            own = {name.removeprefix(f"{kind}/"): tensor for name, tensor in tensors.items()}
-            if tensors:
-                state.load(own)
+            state.load({name.removeprefix(f"{kind}/"): tensor for name, tensor in tensors.items()})
 
     def try_all(self, score: Score) -> None:
         """Put one average after another into the model and have it evaluated; at the end the model is as it was."""
@@ -133,7 +111,7 @@ class Averages:
         try:
             for kind, (_, state) in self._running.items():
                 scored(names[kind], state.weights())
-            if "line" in self._kinds and self._job.recipe.head == "probe" and self._start.exists():
+            if "line" in self._kinds:
                 first = self._read(self._start, last)
                 for share in self._points():
                     scored(f"{share:.0%} of the way from the probe", interpolate(first, last, share))

@@ -22,7 +22,7 @@ from hone.recipe.kinds.kind import Kind
 from hone.recipe.measured import arrange, as_planned, fitting
 from hone.recipe.placing import place
 from hone.recipe.resolve import resolve_optimizer, resolve_schedule
-from hone.recipe.schema import Recipe
+from hone.recipe.schema import Recipe, read_averages
 from hone.recipe.source import Target
 from hone.recipe.strategy import choose
 from hone.recipe.training_plan import parse_plan
@@ -82,7 +82,17 @@ def build_job(
     job.schedule = build_schedule(job.recipe, job.train.updates_per_epoch)
     if hasattr(job.schedule, "read") and not len(splits.val):
         raise ValueError(f"schedule {recipe.schedule.name} follows the validation data, and there is none")
+    _check_averages(job.recipe, splits)
     return job
+
+
+def _check_averages(recipe: Recipe, splits: Splits) -> None:
+    """Averages need something to judge them by, and a line two ends."""
+    kinds = read_averages(str(recipe.averages))
+    if kinds and not len(splits.val):
+        raise ValueError(f"averages are kept where validation says so, got {recipe.averages} without validation data")
+    if "line" in kinds and recipe.head != "probe":
+        raise ValueError(f"averages line begins at a probe, got {recipe.averages} with head {recipe.head}")
 
 
 def _criterion(kind: Kind, recipe: Recipe, splits: Splits, world: World) -> tuple[Callable[..., Tensor], Units | None]:

@@ -12,7 +12,6 @@ from typing import Literal
 import torch
 
 from hone.data.examples import Task
-from hone.recipe.averages import read_averages
 from hone.recipe.component import Component
 from hone.recipe.resolve import resolve_optimizer
 from hone.recipe.schema import Recipe
@@ -65,7 +64,7 @@ def settle(recipe: Recipe, target: Target, task: Task, device: torch.device, upd
         updates=updates,
         epochs=None,
         eval_every=recipe.eval_every or min(updates_per_epoch, updates),
-        averages=", ".join(read_averages(recipe.averages or "none")) or "none",
+        averages=recipe.averages or "none",
         metric=metric,
         workers=recipe.workers if recipe.workers is not None else workers(device),
         layout="channels_last" if recipe.layout == "auto" else recipe.layout,

@@ -195,7 +195,7 @@ class Recipe:
             raise ValueError(
                 f"lora_layers needs the adapters' rank, got lora_layers {self.lora_layers[0]} without lora"
             )
-        if self.lora is not None and (self.averages or "none") != "none":
+        if read_averages(self.averages or "none") and self.lora is not None:
             raise ValueError(f"averages are of plain weights, got averages {self.averages} with lora {self.lora}")
         if self.weights is not None and self.source is not None:
             raise ValueError(f"weights and from both state the source ({self.weights}, {self.source}); give one")
@@ -211,6 +211,25 @@ class Recipe:
     def to_yaml(self) -> str:
         """The text of ``recipe.yaml``."""
         return "# hone fit --config of this file repeats the run\n" + yaml.safe_dump(self.to_dict(), sort_keys=False)
+
+
+#: What can be averaged: see ``averages`` of :class:`Recipe`.
+AVERAGES = ("ema", "swa", "line", "soup")
+
+
+def read_averages(text: str) -> tuple[str, ...]:
+    """The kinds of averages that an option names.
+
+    Raises:
+        ValueError: one of them is none.
+
+    Example:
+        >>> read_averages("ema, soup"), read_averages("none")
+        (('ema', 'soup'), ())
+    """
+    if text == "none":
+        return ()
+    return tuple(checks.one_of("averages", part.strip(), AVERAGES) for part in text.split(","))
 
 
 def _patterns(name: str, value: object) -> tuple[str, ...]:

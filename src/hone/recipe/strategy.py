@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from hone.data import Examples, Splits
-from hone.recipe.averages import USUAL
 from hone.recipe.schema import Recipe
 from hone.recipe.source import Target
 from hone.transfer.layers import is_stateful_norm
@@ -29,7 +28,18 @@ _PROBE_VIEWS, _VIEWED = 8, {"cpu": 300, "other": 4_000}
 #: Rates fall by this factor a block where attention blocks repeat (BEiT, MAE); a convolutional trunk keeps one rate.
 _BLOCK_DECAY = 0.75
 #: Options that only training has: who states one wants to train.
-_OF_TRAINING = ("epochs", "updates", "lr", "train", "lora", "weight_decay", "layer_decay", "patience", "augment")
+_OF_TRAINING = (
+    "epochs",
+    "updates",
+    "lr",
+    "train",
+    "lora",
+    "weight_decay",
+    "layer_decay",
+    "patience",
+    "averages",
+    "augment",
+)
 
 
 def choose(
@@ -63,13 +73,11 @@ def choose(
     if wanted == "probe":
         chosen = dataclasses.replace(recipe, strategy="probe", head="probe", train=recipe.train or "head", updates=1)
         return chosen, f"probe: the output layer in closed form, {why}"
-    taken = _of_finetuning(stated, recipe, target, splits.train, device)
+    taken = _of_finetuning(stated, recipe, target, splits, device)
     chosen = dataclasses.replace(recipe, strategy="finetune", **taken)  # type: ignore[arg-type]
     start = "probe, then fine-tune from it" if can_probe(target.model, splits.task) else "fine-tune"
-    return (
-        chosen,
-        f"{start}: {why}{'; averages are kept where val says so' if (chosen.averages or 'none') != 'none' else ''}",
-    )
+    tries = "; averages are kept where val says so" if chosen.averages not in (None, "none") else ""
+    return chosen, f"{start}: {why}{tries}"
 
 
 def probe_views(stated: Recipe, examples: Examples, device: torch.device) -> int:
@@ -131,6 +139,8 @@ def _check(stated: Recipe, wanted: str, target: Target, splits: Splits, trains: 
         return
     if stated.epochs is not None or (stated.updates or 1) > 1:
         raise ValueError("strategy probe makes no updates; leave epochs and updates out, or give strategy finetune")
+    if stated.averages not in (None, "none"):
+        raise ValueError(f"strategy probe makes no updates that averages {stated.averages} could be of; leave it out")
     if not target.origin:
         raise ValueError("strategy probe needs the weights of a source, and this network's are random")
     if not can_probe(target.model, splits.task):
@@ -141,18 +151,18 @@ def _check(stated: Recipe, wanted: str, target: Target, splits: Splits, trains: 
 
 
 def _of_finetuning(
-    stated: Recipe, recipe: Recipe, target: Target, examples: Examples, device: torch.device
+    stated: Recipe, recipe: Recipe, target: Target, splits: Splits, device: torch.device
 ) -> dict[str, object]:
     taken: dict[str, object] = {}
     if stated.augment is None and stated.train == "head" and stated.views is None:
         taken["augment"] = "none"  # the trunk then runs once
-    if recipe.averages is None and recipe.lora is None:
-        taken["averages"] = USUAL
+    if recipe.averages is None and recipe.lora is None and len(splits.val):
+        taken["averages"] = "ema, line" if can_probe(target.model, splits.task) and recipe.head != "random" else "ema"
     if recipe.layer_decay is None:
         taken["layer_decay"] = layer_decay(target.model)
     if (recipe.epochs, recipe.updates, recipe.budget) == (None, None, None) and device.type == "cpu":
         fewest, most = _CPU_EPOCHS
-        taken["epochs"] = min(max(round(_CPU_IMAGES / len(examples)), fewest), most)
+        taken["epochs"] = min(max(round(_CPU_IMAGES / len(splits.train)), fewest), most)
     return taken
 
 

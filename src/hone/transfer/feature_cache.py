@@ -25,7 +25,7 @@ from hone.transfer.feature_store import (
 from hone.transfer.fingerprint import fingerprint, frozen_fingerprint
 from hone.transfer.folding import folded_norms
 from hone.transfer.layers import unwrap
-from hone.transfer.splice import Features, Splice
+from hone.transfer.splice import Features, Splice, is_near
 
 __all__ = ["CannotCacheError", "FeatureCache", "NoRoomError"]
 
@@ -166,19 +166,18 @@ class FeatureCache:
             return None
         with undisturbed(self.model, self.trains):
             now = self._spliced(cut, inputs).features(inputs[:_LOOKED_AT])
-        if not _is_near(now, stored[range(len(now))], self.half):
+        if not _agree(now, stored[range(len(now))], self.half):
             self.remove()
             forget(self.folder, key)
             raise ValueError("the network gives other features than those stored under its name")
         return stored
 
 
-def _is_near(now: Features, before: Features, half: bool) -> bool:
+def _agree(now: Features, before: Features, half: bool) -> bool:
     """Whether features are the same but for the last bits: another number of samples, other kernels."""
     for new, old in zip(now.tensors, before.to(now.tensors[0].device).tensors, strict=True):
         precision = torch.finfo(new.dtype).eps if new.is_floating_point() else 0.0
-        bound = max(1e3 * precision, 2e-3 if half else 0.0) * float(old.double().abs().max().clamp(min=1e-30))
-        if not torch.allclose(new.double(), old.double(), rtol=0.0, atol=bound):
+        if not is_near(new, old, max(1e3 * precision, 2e-3 if half else 0.0)):
             return False
     return True
 

@@ -142,6 +142,17 @@ class _Complete(BaseException):
     """Everything that was asked for has been seen; no handler of the network's own may catch it."""
 
 
+def is_near(found: Tensor, expected: Tensor, share: float) -> bool:
+    """Whether two tensors differ nowhere by more than a share of the largest number.
+
+    Example:
+        >>> is_near(torch.tensor([1.0, 0.1]), torch.tensor([1.0, 0.0]), 0.2)
+        True
+    """
+    bound = share * float(expected.double().abs().max().clamp(min=1e-30)) if expected.numel() else 0.0
+    return torch.allclose(found.double(), expected.double(), rtol=0.0, atol=bound)
+
+
 def same(first: Any, second: Any) -> bool:
     """Whether two nested outputs hold the same tensors, to the bit.
 
