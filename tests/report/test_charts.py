@@ -87,6 +87,14 @@ def test_the_spoken_text_says_where_each_curve_starts_and_ends() -> None:
     assert 'aria-label="Loss: train from 2 to 1, lowest 0.5, highest 2"' in chart
 
 
+def test_a_mark_above_every_curve_is_in_the_picture() -> None:
+    curve = Series("m", [0, 12, 24, 36], [0.87, 0.87, 0.845, 0.85], dots=True)
+    chart = line_chart("m", [curve], mark=Mark(36, 0.875, "an average"))
+    [ring] = re.findall(r'cy="([\d.-]+)" r="5.5" class="ring"', chart)
+    dots = [float(y) for y in re.findall(r'cy="([\d.-]+)"', chart) if y != ring]
+    assert 5.5 <= float(ring) < min(dots) - 5  # whole, and apart from the highest of them
+
+
 def test_the_mark_stands_inside_the_picture_at_both_ends() -> None:
     for x in (0, 9):
         chart = line_chart("m", [Series("m", range(10), range(10))], mark=Mark(x, x, "here"))

@@ -88,7 +88,7 @@ def line_chart(
         True
     """
     levels = levels or {}
-    frame = _frame(series, levels, log_y, from_zero)
+    frame = _frame(series, levels, mark, log_y, from_zero)
     levels = {name: value for name, value in levels.items() if frame.y[0] <= value <= frame.y[1]}
     drawn: list[Content] = [_grid(frame, whole=True), _levels(frame, levels)]
     budget = max(8, _POINTS // (4 * max(len(series), 1)))
@@ -119,9 +119,13 @@ def scatter_chart(title: str, x: Sequence[float], y: Sequence[float], *, x_name:
     return _figure(title, spoken, drawn, None, None, height=_SQUARE)
 
 
-def _frame(series: Sequence[Series], levels: Mapping[str, float], log_y: bool, from_zero: bool) -> Frame:
+def _frame(
+    series: Sequence[Series], levels: Mapping[str, float], mark: Mark | None, log_y: bool, from_zero: bool
+) -> Frame:
     # A band reaches further than its middle.
     values = [v for item in series for part in (item.y, item.low, item.high) if part is not None for v in part]
+    if mark is not None and math.isfinite(mark.y):
+        values.append(mark.y)  # the best of a run may be an average of weights, which is on no curve
     low, high = span(values)
     # A level far from every curve would flatten them all; it is left to the numbers.
     values += [
