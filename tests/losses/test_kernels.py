@@ -28,6 +28,8 @@ OPTIONS: list[dict[str, Any]] = [
     {"cross_entropy": True, "gamma": 0.5},
     {"cross_entropy": True, "alone": True},
     {"cross_entropy": True, "gamma": 2.0, "alone": True},
+    {"regions": False, "cross_entropy": True, "complement": True, "gamma": 2.0},
+    {"regions": False, "squares": True, "cross_entropy": True},
 ]
 
 
@@ -185,9 +187,9 @@ def test_torch_knows_the_operator(sigmoid: bool) -> None:
     logits, target, mask = inputs(not sigmoid, (2, 3, 5, 4), torch.float32)
     logits.requires_grad_()
     for kept in (None, mask):
-        torch.library.opcheck(region_sums, (logits, target, kept, sigmoid, 255, 7, 2.0))
+        torch.library.opcheck(region_sums, (logits, target, kept, sigmoid, 255, 15, 2.0))
         upstream = torch.ones(8, 2, 3, dtype=torch.float64)
-        torch.library.opcheck(region_sums_grad, (upstream, logits.detach(), target, kept, sigmoid, 255, 7, 2.0))
+        torch.library.opcheck(region_sums_grad, (upstream, logits.detach(), target, kept, sigmoid, 255, 15, 2.0))
 
 
 @built
@@ -246,7 +248,7 @@ def test_offsets_beyond_31_bits(tmp_path: Path) -> None:
     logits, target = zeros("logits", torch.bfloat16, 2 * voxels), zeros("target", torch.uint8, voxels)
     mask = zeros("mask", torch.uint8, voxels).view(torch.bool)
     logits[-1], target[-1], mask[-1] = 3.0, 1, True
-    sums = native.compute_sums(logits.view(1, 2, voxels), target[None], mask[None], False, -100, 0, 0.0)
+    sums = native.compute_sums(logits.view(1, 2, voxels), target[None], mask[None], False, -100, 8, 0.0)
     assert sums[0, 0].tolist() == [0.0, pytest.approx(torch.tensor(3.0).sigmoid().item(), rel=1e-6)]
 
 

@@ -9,17 +9,17 @@ from torch import Tensor
 
 from hone.losses.targets import Target, flatten_logits, sum_dtype, working_dtype
 
-#: What is asked for beyond the first four sums; the kernels' flags.
-SQUARES, CROSS_ENTROPY, COMPLEMENT = 1, 2, 4
+#: What is asked for beyond the target's size and the valid voxels; the kernels' flags.
+SQUARES, CROSS_ENTROPY, COMPLEMENT, REGIONS = 1, 2, 4, 8
 
 
 class Sums(NamedTuple):
     """Sums over the valid voxels, each ``(N, C)``, float64 (float32 where the device has no float64)."""
 
     intersection: Tensor
-    """sum p t"""
+    """sum p t; zero unless asked for"""
     prediction: Tensor
-    """sum p"""
+    """sum p; zero unless asked for"""
     target: Tensor
     """sum t"""
     valid: Tensor
@@ -39,11 +39,12 @@ def plain_softmax_sums(logits: Tensor, known: Target, flags: int, gamma: float) 
     log_probs, probs = softmax_from_peak(visible(logits, known))
     total = Totals(logits, probs, known)
     if known.is_index:
-        intersection = total.by_label(probs)
+        intersection = total.by_label(probs) if flags & REGIONS else total.none
         target = target_squares = total.by_label(torch.ones_like(probs[:, :1]).expand_as(probs))
     else:
         values = known.values.to(probs.dtype)
-        intersection, target, target_squares = total(probs * values), total(values), total(values * values)
+        intersection = total(probs * values) if flags & REGIONS else total.none
+        target, target_squares = total(values), total(values * values)
     losses = total.none
     if flags & CROSS_ENTROPY:
         # The focal factor is applied to what the target picks only: at a class masked by -inf its gradient is NaN.
@@ -53,7 +54,7 @@ def plain_softmax_sums(logits: Tensor, known: Target, flags: int, gamma: float) 
             losses = total(values * damp((-log_probs).where(values > 0, 0), gamma))
     return Sums(
         intersection,
-        total(probs),
+        total(probs) if flags & REGIONS else total.none,
         target,
         total.valid(),
         total(probs * probs) if flags & SQUARES else total.none,
@@ -95,8 +96,8 @@ def plain_sigmoid_sums(logits: Tensor, known: Target, flags: int, gamma: float) 
     hits = damp(-torch.nn.functional.logsigmoid(x), gamma) if flags & CROSS_ENTROPY else None
     misses = damp(-torch.nn.functional.logsigmoid(-x), gamma) if flags & COMPLEMENT else None
     return Sums(
-        total(probs * values),
-        total(probs),
+        total(probs * values) if flags & REGIONS else total.none,
+        total(probs) if flags & REGIONS else total.none,
         total(values),
         total.valid(),
         total(probs * probs) if flags & SQUARES else total.none,

@@ -11,8 +11,9 @@ from torch.nn import functional as F
 from hone.checks import invalid, number, one_of
 from hone.losses.cross_entropy import CrossEntropyLoss, average_by_label
 from hone.losses.loss import Loss
-from hone.losses.plain_sums import Sums, visible
+from hone.losses.plain_sums import REGIONS, Sums, visible
 from hone.losses.region import Reduction
+from hone.losses.sums_loss import Wants
 from hone.losses.targets import (
     Target,
     check_logits,
@@ -62,6 +63,7 @@ class PolyCrossEntropyLoss(CrossEntropyLoss):
         one_of("reduction", reduction, ["mean", "sum"])
         super().__init__(weight, ignore_index, reduction, across_processes=across_processes, inplace=inplace)
         self.epsilon = number("epsilon", epsilon, at_least=-1)
+        self.wants = self.wants.union(Wants(REGIONS))
 
     def from_sums(self, sums: Sums, is_index: bool) -> Tensor:
         """The loss from the sums of a pass that had ``cross_entropy``."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hone.checks import invalid, number, one_of
-from hone.losses.plain_sums import SQUARES, Sums
+from hone.losses.plain_sums import REGIONS, SQUARES, Sums
 from hone.losses.sums_loss import SumsLoss, Wants
 from hone.losses.targets import check_weight, match_weight
 
@@ -96,7 +96,7 @@ class RegionLoss(SumsLoss):
         self.ignore_index = ignore_index
         self.reduction = one_of("reduction", reduction, ["mean", "sum", "none"])
         self.across_processes, self.inplace = across_processes, inplace
-        self.wants = Wants(SQUARES if squared else 0)
+        self.wants = Wants(REGIONS | (SQUARES if squared else 0))
         if across_processes and per_sample:
             raise invalid("across_processes", "be False where per_sample is True", across_processes)
         if weight is not None and not per_class:

@@ -19,6 +19,7 @@ from hone.losses.kernels.operator import fused_sums
 from hone.losses.plain_sums import (
     COMPLEMENT,
     CROSS_ENTROPY,
+    REGIONS,
     SQUARES,
     Sums,
     plain_sigmoid_sums,
@@ -42,6 +43,7 @@ def softmax_sums(
     *,
     mask: Tensor | None = None,
     ignore_index: int = -100,
+    regions: bool = True,
     squares: bool = False,
     cross_entropy: bool = False,
     complement: bool = False,
@@ -55,6 +57,7 @@ def softmax_sums(
         target: labels ``(N, *spatial)`` or ``(N, 1, *spatial)``, or values in [0, 1] of the logits' shape.
         mask: true where voxels count, ``(N, *spatial)``.
         ignore_index: the label whose voxels don't count.
+        regions: whether ``sum p t`` and ``sum p`` are wanted.
         squares: whether the sums of squares are wanted.
         cross_entropy: whether ``-sum t (1 - p)^gamma log p`` is wanted.
         complement: whether ``-sum log p`` is wanted; a class masked by a logit of -inf adds nothing.
@@ -62,7 +65,7 @@ def softmax_sums(
         inplace: whether the gradient may be written over the logits (by a kernel, in eager mode).
 
     Returns:
-        The sums, each ``(N, C)``.
+        The sums, each ``(N, C)``; zero where not wanted.
 
     Raises:
         ValueError: shapes, dtypes or labels that don't fit.
@@ -73,7 +76,7 @@ def softmax_sums(
         >>> sums.intersection.tolist(), sums.target.tolist()
         ([[0.5, 1.5]], [[1.0, 3.0]])
     """
-    flags = SQUARES * squares + CROSS_ENTROPY * cross_entropy + COMPLEMENT * complement
+    flags = REGIONS * regions + SQUARES * squares + CROSS_ENTROPY * cross_entropy + COMPLEMENT * complement
     return compute_sums(
         logits, target, mask, sigmoid=False, ignore_index=ignore_index, flags=flags, gamma=gamma, inplace=inplace
     )
@@ -85,6 +88,7 @@ def sigmoid_sums(
     *,
     mask: Tensor | None = None,
     ignore_index: int = -100,
+    regions: bool = True,
     squares: bool = False,
     cross_entropy: bool = False,
     complement: bool = False,
@@ -98,6 +102,7 @@ def sigmoid_sums(
         target: of the logits' shape, or without the channel axis where C is 1; bool, integer 0 or 1, or soft.
         mask: true where voxels count, ``(N, *spatial)``.
         ignore_index: the value whose voxels don't count.
+        regions: whether ``sum p t`` and ``sum p`` are wanted.
         squares: whether the sums of squares are wanted.
         cross_entropy: whether ``-sum t (1 - p)^gamma log p`` is wanted.
         complement: whether ``-sum (1 - t) p^gamma log(1 - p)`` is wanted.
@@ -115,7 +120,7 @@ def sigmoid_sums(
         >>> sigmoid_sums(torch.zeros(1, 1, 4), torch.tensor([[[0, 1, 1, 1]]])).intersection.item()
         1.5
     """
-    flags = SQUARES * squares + CROSS_ENTROPY * cross_entropy + COMPLEMENT * complement
+    flags = REGIONS * regions + SQUARES * squares + CROSS_ENTROPY * cross_entropy + COMPLEMENT * complement
     return compute_sums(
         logits, target, mask, sigmoid=True, ignore_index=ignore_index, flags=flags, gamma=gamma, inplace=inplace
     )

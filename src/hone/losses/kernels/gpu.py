@@ -86,9 +86,10 @@ def _sums(
     poison = tl.where(label == C, float("nan"), 0.0)
     row = out + (sample * blocks + tl.program_id(0)) * 8 * C + classes
     held = classes < C
-    tl.store(row, tl.sum(hits, 1) + tl.sum(poison, 0), mask=held)
-    tl.store(row + C, tl.sum(probs, 1), mask=held)
-    counts = tl.sum(tl.where(chosen, 1.0, 0.0), 1)
+    if FLAGS & 8:
+        tl.store(row, tl.sum(hits, 1), mask=held)
+        tl.store(row + C, tl.sum(probs, 1), mask=held)
+    counts = tl.sum(tl.where(chosen, 1.0, 0.0), 1) + tl.sum(poison, 0)
     tl.store(row + 2 * C, counts, mask=held)
     tl.store(row + 3 * C, tl.zeros_like(counts) + tl.sum(weight, 0), mask=held)
     if FLAGS & 1:
