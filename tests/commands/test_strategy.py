@@ -19,7 +19,7 @@ from hone.models import import_name
 from hone.recipe import Run
 from hone.recipe.averages import Averages
 from hone.recipe.run import _Training
-from hone.training import read_record
+from hone.training import read_record, standard_error
 
 from .made import class_folders, differing, flat_photos, write_table
 
@@ -144,9 +144,11 @@ def test_more_photos_get_fine_tuning_never_worse_than_the_probe(run: Fit, many: 
     assert result.best is not None and result.best.value >= result.baselines["linear probe"]
     tried = [line for line in read_record(found.path) if line["kind"] == "average"]
     assert tried[0]["weights"] == "average of the last updates" and len(tried) == 4
-    assert result.best.value == max(
-        line["metrics"][result.metric] for line in read_record(found.path) if line["kind"] in ("eval", "average")
-    )
+    judged = [line for line in read_record(found.path) if line["kind"] in ("eval", "average")]
+    kept, values = [line for line in judged if line["best"]][-1], [line["metrics"][result.metric] for line in judged]
+    assert result.best.value == kept["metrics"][result.metric]
+    doubt = standard_error(result.metric, max(values), 15)
+    assert result.best.value >= max(values) - (doubt if kept["kind"] == "average" else 0)
     assert note(found, "averages").count("of the way from the probe") == 3
     assert not list(found.checkpoints.glob("start*"))
 

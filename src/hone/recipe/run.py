@@ -29,6 +29,7 @@ from hone.training import (
     read_checkpoint,
     run_over,
     save_checkpoint,
+    standard_error,
     updates,
     write_tensors,
 )
@@ -134,17 +135,22 @@ class _Training:
             if len(self.job.splits.val):
                 metrics = self.evaluate(data.val) if unseen is None else self.measured(unseen)
                 self.state.baselines["linear probe"] = metrics[str(self.job.recipe.metric)]
-                self.tell(record, self.judge(metrics))
+                self.tell(record, self.judge(metrics, is_momentary=False))
 
     def try_averages(self, record: Record) -> None:
-        """Evaluate the averages of the run, and keep the one that is better than everything before it."""
-        tried = []
+        """Evaluate the averages of the run, and keep the one that is better than what there is, or as good."""
+        metric, best, tried = str(self.job.recipe.metric), self.state.best, []
+        least = self.state.baselines.get("linear probe")
 
         def score(name: str) -> float:
-            metrics = self.evaluate()
-            line = self.judge(metrics, by_loss=True)
-            tried.append(f"{name} {metrics[str(self.job.recipe.metric)]:.3f}{' (kept)' * line['best']}")
-            self.tell(record, {**line, "kind": "average", "weights": name})
+            metrics, before = self.evaluate(), best.value
+            value, loss, update = metrics[metric], metrics["loss"], self.state.loop.update
+            slack = standard_error(metric, value if before is None else before, len(self.job.splits.val))
+            is_best = best.take_average(metric, value, update, loss=loss, slack=slack, least=least)
+            in_doubt = is_best and before is not None and is_better(metric, before, value)
+            why = f" (kept: {before:.3f} is within a standard error, {slack:.3f})" if in_doubt else " (kept)" * is_best
+            tried.append(f"{name} {value:.3f}{why}")
+            self.tell(record, {**self.kept(metrics, is_best), "kind": "average", "weights": name})
             return self.score(metrics)
 
         self.averages.try_all(score)
@@ -191,11 +197,14 @@ class _Training:
         self.outputs = outputs if self.job.units is None else self.job.units.restore(outputs)
         return measure(self.job.splits.task, self.outputs)
 
-    def judge(self, metrics: dict[str, float], *, by_loss: bool = False) -> dict[str, Any]:
-        """Keep the weights if they are the best so far (of equals, ``by_loss``); the line that says so."""
-        metric = str(self.job.recipe.metric)
-        loss, update = metrics.get("loss"), self.state.loop.update
-        is_best = self.state.best.take(metric, metrics[metric], update, loss=loss, by_loss=by_loss)
+    def judge(self, metrics: dict[str, float], *, is_momentary: bool = True) -> dict[str, Any]:
+        """Keep the weights if they are the best so far; the line that says so."""
+        metric, update, loss = str(self.job.recipe.metric), self.state.loop.update, metrics.get("loss")
+        is_best = self.state.best.take(metric, metrics[metric], update, loss=loss, is_momentary=is_momentary)
+        return self.kept(metrics, is_best)
+
+    def kept(self, metrics: dict[str, float], is_best: bool) -> dict[str, Any]:
+        """Write the weights that are in the model if they are the best; the line of an evaluation."""
         if is_best:
             self.best_outputs = self.outputs
             if self.job.world.is_first:

@@ -19,6 +19,8 @@ class BestState:
         value: of the run's metric.
         waited: evaluations since then.
         loss: of the validation data, then.
+        is_momentary: whether it is of weights in the middle of training, which one more update would move; a probe's
+            and an average's are not.
 
     Example:
         >>> best = BestState()
@@ -30,19 +32,45 @@ class BestState:
     value: float | None = None
     waited: int = 0
     loss: float | None = None
+    is_momentary: bool = False
 
-    def take(self, metric: str, value: float, update: int, *, loss: float | None = None, by_loss: bool = False) -> bool:
-        """Count an evaluation; whether it beats all before it.
-
-        A tie goes to the earlier one; with ``by_loss``, between an average of weights and what it is made of, to the
-        smaller loss.
-        """
-        wins = by_loss and value == self.value and loss is not None and self.loss is not None and loss < self.loss
-        if wins or is_better(metric, value, self.value):
-            self.update, self.value, self.waited, self.loss = update, value, 0, loss
+    def take(
+        self, metric: str, value: float, update: int, *, loss: float | None = None, is_momentary: bool = False
+    ) -> bool:
+        """Count an evaluation; whether it beats all before it. A tie goes to the earlier one."""
+        if is_better(metric, value, self.value):
+            self._keep(value, update, loss, is_momentary)
             return True
         self.waited += 1
         return False
+
+    def take_average(
+        self, metric: str, value: float, update: int, *, loss: float, slack: float, least: float | None
+    ) -> bool:
+        """Count an evaluation of averaged weights; whether they are kept.
+
+        They beat the best as any weights do; of equals, the smaller loss wins. In doubt an average is the better
+        choice: it also takes the place of weights of one moment that are better by no more than chance would have it.
+
+        Args:
+            metric: what is compared, larger for better where there is slack.
+            value: of the metric.
+            update: when.
+            loss: of the validation data.
+            slack: what chance may move the metric by.
+            least: nothing below this is kept in doubt.
+        """
+        wins = value == self.value and self.loss is not None and loss < self.loss
+        if self.value is not None and self.is_momentary and slack > 0:
+            wins = wins or (value >= self.value - slack and (least is None or value >= least))
+        if wins or is_better(metric, value, self.value):
+            self._keep(value, update, loss, False)
+            return True
+        self.waited += 1
+        return False
+
+    def _keep(self, value: float, update: int, loss: float | None, is_momentary: bool) -> None:
+        self.update, self.value, self.waited, self.loss, self.is_momentary = update, value, 0, loss, is_momentary
 
 
 class Extension(NamedTuple):

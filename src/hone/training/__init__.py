@@ -3,7 +3,7 @@
 from hone.training.checkpoint import Checkpoint, list_checkpoints, read_checkpoint, save_checkpoint, write_tensors
 from hone.training.distributed import World, join_world, pick_device
 from hone.training.evaluate import Inference, Outputs, run_over
-from hone.training.metrics import METRICS, check_metric, is_better, measure
+from hone.training.metrics import METRICS, check_metric, is_better, measure, standard_error
 from hone.training.overlap_metrics import (
     dice_scores,
     index_counts,
@@ -50,6 +50,7 @@ __all__ = [
     "save_checkpoint",
     "sliding_slabs",
     "sliding_window",
+    "standard_error",
     "updates",
     "write_tensors",
 ]

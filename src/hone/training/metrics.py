@@ -24,6 +24,8 @@ METRICS = {
 }
 METRICS |= dict.fromkeys(("classify-volume", "classify-video"), METRICS["classify"])
 _LOWER_IS_BETTER = {"loss", "mae", "rmse"}
+#: Each sample is right or wrong.
+_SHARES = {"accuracy", "top5", "exact_match"}
 
 
 def is_better(metric: str, value: float, best: float | None) -> bool:
@@ -38,6 +40,21 @@ def is_better(metric: str, value: float, best: float | None) -> bool:
     if best is None:
         return True
     return value < best if metric in _LOWER_IS_BETTER else value > best
+
+
+def standard_error(metric: str, value: float, count: int) -> float:
+    r"""How far chance moves a metric that is a share of samples, :math:`\sqrt{p (1 - p) / n}`; 0 for other metrics.
+
+    Args:
+        metric: its name.
+        value: the share, 0 .. 1.
+        count: samples that it was measured on.
+
+    Example:
+        >>> round(standard_error("accuracy", 0.9, 100), 3), standard_error("mae", 0.9, 100)
+        (0.03, 0.0)
+    """
+    return math.sqrt(value * (1 - value) / count) if metric in _SHARES and count else 0.0
 
 
 def check_metric(task: str, metric: str | None) -> str:
