@@ -120,6 +120,16 @@ def image_size(stated: int | None, own: int, takes_one_size: bool, device: torch
     return max(32, round(own * 5 / 7 / 32) * 32)
 
 
+def passes(seen: int, samples: int, least: int, most: int) -> int:
+    """How often a run passes over its data that is to see about so many samples.
+
+    Example:
+        >>> passes(400, 48, 3, 12), passes(400, 100, 3, 12), passes(400, 5_000, 3, 12)
+        (8, 4, 3)
+    """
+    return min(max(round(seen / samples), least), most)
+
+
 def epochs(device: torch.device, updates_per_epoch: int) -> int:
     """The length of a run: 3 passes on a CPU; elsewhere at least 10 passes and 500 updates.
 

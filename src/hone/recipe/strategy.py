@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from hone.data import Examples, Splits
+from hone.recipe.choices import passes
 from hone.recipe.schema import Recipe
 from hone.recipe.source import Target
 from hone.transfer.layers import is_stateful_norm
@@ -161,8 +162,7 @@ def _of_finetuning(
     if recipe.layer_decay is None:
         taken["layer_decay"] = layer_decay(target.model)
     if (recipe.epochs, recipe.updates, recipe.budget) == (None, None, None) and device.type == "cpu":
-        fewest, most = _CPU_EPOCHS
-        taken["epochs"] = min(max(round(_CPU_IMAGES / len(splits.train)), fewest), most)
+        taken["epochs"] = passes(_CPU_IMAGES, len(splits.train), *_CPU_EPOCHS)
     return taken
 
 

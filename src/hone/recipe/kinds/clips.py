@@ -18,6 +18,7 @@ from hone.data.video.preprocessing import ClipPreprocessing
 from hone.data.video.reading import read_clips
 from hone.data.video.sampling import Sampling
 from hone.models.clips import look_aside
+from hone.recipe.choices import passes
 from hone.recipe.closer_look import CloserLook
 from hone.recipe.component import Component
 from hone.recipe.folder import Loaded, Run, open_run
@@ -43,7 +44,8 @@ _BATCH_SIZE = 8
 _FRAMES, _FRAMES_OF_IMAGES = 16, 8
 #: Side of a frame that a processor is given, pixels.
 _CPU_SIZE = 112
-_CPU_EPOCHS = 10
+#: On a processor a run sees about so many clips, each at least and at most so many times.
+_CPU_CLIPS, _CPU_EPOCHS = 600, (3, 10)
 
 
 def read(recipe: Recipe, classes: Sequence[str] | None = None) -> Splits:
@@ -65,7 +67,9 @@ def prefer(recipe: Recipe, splits: Splits | None, device: torch.device) -> Recip
         model = _CPU_MODEL if device.type == "cpu" else _MODEL
     name = str(model.name)
     usual = _FRAMES_OF_IMAGES if name.startswith(("frames:", "inflated:")) else _FRAMES
-    is_open = device.type == "cpu" and recipe.updates is None and recipe.epochs is None
+    epochs = recipe.epochs
+    if device.type == "cpu" and splits is not None and recipe.updates is None and epochs is None:
+        epochs = passes(_CPU_CLIPS, len(splits.train), *_CPU_EPOCHS)
     return dataclasses.replace(
         recipe,
         model=recipe.model if source is not None else model,
@@ -76,7 +80,7 @@ def prefer(recipe: Recipe, splits: Splits | None, device: torch.device) -> Recip
         short=recipe.short or "loop",
         clips=recipe.clips or 1,
         crops=recipe.crops or 1,
-        epochs=_CPU_EPOCHS if is_open else recipe.epochs,
+        epochs=epochs,
     )
 
 
