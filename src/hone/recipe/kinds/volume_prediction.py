@@ -125,10 +125,10 @@ def _segment(
     with scratch(like.ras_shape, dtype) as labels:
         row = 0
         for logits in resample_slabs((slab[0] for _, slab in slabs), image.shape[1], like.ras_shape):
-            found = logits.argmax(0).to(torch.uint8 if dtype is np.uint8 else torch.int16).cpu().numpy()
-            labels[row : row + len(found)] = found
-            voxels += np.bincount(found.reshape(-1), minlength=len(voxels))
-            row += len(found)
+            for plane in logits.unbind(1):  # one at a time: argmax and bincount take eight bytes a voxel
+                labels[row] = plane.argmax(0).cpu().numpy()
+                voxels += np.bincount(labels[row].reshape(-1), minlength=len(voxels))
+                row += 1
         file = Path(str(asked.out)) / f"{stem(case.images[0])}.nii.gz"
         file.parent.mkdir(parents=True, exist_ok=True)
         write_nifti(file, labels, like)
