@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hone.models import build_model, find_model, input_preprocessing
+from hone.models import build_model, find_model, input_preprocessing, takes_one_size
 from hone.models.clips import AttentionPool, ClipModel, look_aside
 from hone.models.time_convolution import Clock, TimeConv
 from hone.transfer import copy_weights, find_head, layer_rows, replace_head
@@ -142,6 +142,16 @@ def test_torchvisions_video_networks_are_built_by_name(name: str) -> None:
     assert find_head(model)[0].width == 4
     preprocessing = input_preprocessing(found, model)
     assert preprocessing.image_size in (112, 224) and preprocessing.mean[0] < 0.5
+
+
+def test_what_takes_no_smaller_frames_keeps_its_size() -> None:
+    found = find_model("s3d")
+    model = build_model(found, pretrained=False).eval()
+    assert takes_one_size(found, model) and not takes_one_size(find_model("r3d_18"), model)
+    with torch.no_grad():
+        assert model(torch.zeros(1, 3, 14, 224, 224)).shape == (1, 400)
+        with pytest.raises(RuntimeError, match="smaller than kernel size"):
+            model(torch.zeros(1, 3, 14, 112, 112))
 
 
 def test_a_torchvision_network_takes_a_clip() -> None:

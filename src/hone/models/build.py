@@ -67,11 +67,11 @@ def input_preprocessing(name: ModelName, model: nn.Module) -> Preprocessing:
 
 
 def takes_one_size(name: ModelName, model: nn.Module) -> bool:
-    """Whether the model is built for one input size (position embeddings of one length)."""
+    """Whether the model is built for its input size: position embeddings of one length, a last pool of a fixed size."""
     if isinstance(model, ClipModel):
         return takes_one_size(name.image, model.network)
     if name.library == "torchvision":
-        return name.name.startswith(("vit_", "mvit_"))
+        return name.name.startswith(("vit_", "mvit_", "s3d"))
     return bool(getattr(model, "pretrained_cfg", {}).get("fixed_input_size", False))
 
 
