@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from hone.recipe.state import BestState
 from hone.training import standard_error
@@ -49,7 +50,5 @@ def test_metrics_that_are_no_shares_of_samples_leave_no_doubt() -> None:
 
 
 def test_the_standard_error_is_that_of_drawn_samples() -> None:
-    import torch
-
     draws = torch.rand(20_000, 50, generator=torch.Generator().manual_seed(0)) < 0.8
     assert standard_error("accuracy", 0.8, 50) == pytest.approx(float(draws.double().mean(1).std()), rel=0.02)
