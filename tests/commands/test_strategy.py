@@ -139,7 +139,7 @@ def test_more_photos_get_fine_tuning_never_worse_than_the_probe(run: Fit, many: 
     found = run(many)
     recipe, result = found.recipe, found.result
     assert (recipe.strategy, recipe.head, recipe.train, recipe.augment) == ("finetune", "probe", "all", "light")
-    assert recipe.updates == 8 * 6  # 400 photos seen, of 48
+    assert recipe.updates == 8 * 6  # 8 passes over 48 photos
     assert "3 classes x 16 photos" in note(found, "strategy")
     assert result.best is not None and result.best.value >= result.baselines["linear probe"]
     tried = [line for line in read_record(found.path) if line["kind"] == "average"]
@@ -151,6 +151,43 @@ def test_more_photos_get_fine_tuning_never_worse_than_the_probe(run: Fit, many: 
     assert result.best.value >= max(values) - (doubt if kept["kind"] == "average" else 0)
     assert note(found, "averages").count("of the way from the probe") == 3
     assert not list(found.checkpoints.glob("start*"))
+
+
+SHORT = ("--image-size", "96", "--updates", "1")
+STATED = ("--batch-size", "16", "--max-norm", "2", "--train-size", "32")
+
+
+@pytest.mark.parametrize(
+    ("more", "batch_size", "max_norm", "train_size"),
+    [
+        ((), 8, 0.0, 64),
+        (STATED, 16, 2.0, 32),
+        (("--batch-size", "16"), 16, 1.0, 64),  # larger batches are clipped
+        (("--accumulate", "2"), 32, 1.0, 64),
+        (("--norm", "follow"), 32, 1.0, None),  # moving statistics need large batches, and one size
+        (("--optimizer", "SGD"), 32, 1.0, 64),  # its steps are as large as the gradients
+        (("--head", "random"), 32, 1.0, None),
+        (("--train", "last:2"), 32, 1.0, None),
+        (("--augment", "none"), 8, 0.0, None),
+        (("--strategy", "none"), 32, 1.0, None),
+    ],
+)
+def test_small_batches_and_crops_train_a_whole_network_from_its_probe(
+    many: Path,
+    words: list[str],
+    tmp_path: Path,
+    more: tuple[str, ...],
+    batch_size: int,
+    max_norm: float,
+    train_size: int | None,
+) -> None:
+    network = words[: words.index("--image-size")]
+    assert cli.main(["fit", str(many), *network, "--device", "cpu", *SHORT, *more, "--out", str(tmp_path / "run")]) == 0
+    run = Run(tmp_path / "run")
+    recipe = run.recipe
+    assert (recipe.batch_size, recipe.max_norm, recipe.train_size) == (batch_size, max_norm, train_size)
+    assert recipe.image_size == 96
+    assert all(line["grad_norm"] > 0 for line in read_record(run.path) if line["kind"] == "train")
 
 
 def test_what_is_stated_is_never_changed(run: Fit, few: Path) -> None:

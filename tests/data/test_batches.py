@@ -54,6 +54,16 @@ def test_the_comparison_can_fail(made: Examples) -> None:
 AUGMENTS = ["none", "light", "strong", crop_by_chance]
 
 
+@pytest.mark.parametrize("on_device", [False, True])
+def test_crops_of_another_size_show_the_same(made: Examples, on_device: bool) -> None:
+    whole, smaller = take(made, 2, on_device=on_device), take(made, 2, on_device=on_device, size=12)
+    for (large, large_target), (small, target) in zip(whole, smaller, strict=True):
+        assert small.shape[2:] == (12, 12) and torch.equal(target, large_target)
+        reduced = torch.nn.functional.interpolate(large, size=(12, 12), mode="area")
+        seen = torch.stack([reduced.flatten(), small.flatten()])
+        assert float(torch.corrcoef(seen)[0, 1]) > 0.9
+
+
 @pytest.mark.parametrize("augment", AUGMENTS)
 def test_any_attempt_can_be_the_first(made: Examples, augment: Any) -> None:
     whole = take(made, 14, accumulate=2, batch_size=4, augment=augment)

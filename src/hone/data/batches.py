@@ -38,6 +38,7 @@ class TrainBatches(MicroBatches):
         workers: processes that decode and augment ahead; 0 does it in this one.
         rank: this process, in [0, world_size).
         world_size: processes that train together.
+        size: side of the inputs, pixels; None is the preprocessing's ``image_size``.
         cache: bytes of decoded photos to keep, such as "2GB"; 0 keeps none.
         device: where the batches are wanted.
         channels_last: lay the inputs out channels last.
@@ -76,6 +77,7 @@ class TrainBatches(MicroBatches):
         workers: int = 0,
         rank: int = 0,
         world_size: int = 1,
+        size: int | None = None,
         cache: str | int = "2GB",
         device: str | torch.device = "cpu",
         channels_last: bool = False,
@@ -96,14 +98,15 @@ class TrainBatches(MicroBatches):
         photos = Photos(examples, preprocessing.train_side, preprocessing.interpolation, cache)
         mixing = _mixing(examples, augment, seed)
         share = Share(order, rank=rank, world_size=world_size, partner=mixing is not None)
-        augmentation = Augmentation(augment, preprocessing)
+        crop = preprocessing if size is None else preprocessing.with_size(size)
+        augmentation = Augmentation(augment, crop)
         on_device = device.type != "cpu" if on_device is None else on_device
         crops: DeviceAugmentation | None = None
         assemble: Assembly = TrainAssembly(photos, examples.targets, share, augmentation)
         if on_device and augmentation.chance is not None:
-            crops = DeviceAugmentation(augmentation.chance, preprocessing)
+            crops = DeviceAugmentation(augmentation.chance, crop)
             assemble = CropAssembly(photos, examples.targets, share, augmentation.chance)
-        finish = _Finish(crops, Normalize(preprocessing, device, channels_last), mixing)
+        finish = _Finish(crops, Normalize(crop, device, channels_last), mixing)
         super().__init__(order, assemble, finish, workers=workers, device=device, start_method=start_method)
 
 

@@ -26,6 +26,7 @@ _RANDOM_FACTOR = 10.0
 #: Below this many updates a small data set is not yet learned where time is no concern (BiT-HyperRule's shortest run).
 _ENOUGH_UPDATES = 500
 _CPU_EPOCHS = 3
+_MAX_NORM = 1.0
 
 
 def settle(recipe: Recipe, target: Target, task: Task, device: torch.device, updates_per_epoch: int) -> Recipe:
@@ -64,6 +65,7 @@ def settle(recipe: Recipe, target: Target, task: Task, device: torch.device, upd
         updates=updates,
         epochs=None,
         eval_every=recipe.eval_every or min(updates_per_epoch, updates),
+        max_norm=recipe.max_norm if recipe.max_norm is not None else _MAX_NORM,
         averages=recipe.averages or "none",
         metric=metric,
         workers=recipe.workers if recipe.workers is not None else workers(device),
@@ -118,6 +120,21 @@ def image_size(stated: int | None, own: int, takes_one_size: bool, device: torch
     if takes_one_size or device.type != "cpu":
         return own
     return max(32, round(own * 5 / 7 / 32) * 32)
+
+
+def crop_size(image_size: int) -> int:
+    """The side of training's random crops, about 0.8 of the input's, to a multiple of 32.
+
+    A random crop enlarges what it shows, so that smaller ones show things about as large as evaluation does.
+
+    Example:
+        >>> crop_size(160), crop_size(224), crop_size(32)
+        (128, 192, 32)
+
+    Reference:
+        Touvron et al., "Fixing the train-test resolution discrepancy", NeurIPS 2019, section 3.
+    """
+    return max(32, round(image_size * 0.8 / 32) * 32)
 
 
 def passes(seen: int, samples: int, least: int, most: int) -> int:

@@ -30,7 +30,8 @@ def notes(job: Job) -> Iterator[tuple[str, str]]:
     yield from job.remarks
     if job.recipe.strategy != "probe":
         yield "schedule", _schedule(job)
-    size = f"{job.preprocessing.describe()}, batch {recipe.batch_size}"
+    crops = f" (crops of {recipe.train_size} px in training)" if recipe.train_size is not None else ""
+    size = f"{job.preprocessing.describe()}{crops}, batch {recipe.batch_size}"
     kept = f" but {' '.join(recipe.keep_fp32)}" if recipe.keep_fp32 else ""
     times = f" x {recipe.accumulate}" if recipe.accumulate > 1 else ""
     yield "precision", f"{job.precision.kind}{kept}, {recipe.layout}, {size}{times}"
@@ -63,4 +64,5 @@ def _schedule(job: Job) -> str:
     name = recipe.schedule.name or "cosine to 0"
     warm = f"warm-up {steps} updates, " if steps else ""
     later = "".join(f"; {extension}" for extension in job.extensions)
-    return f"{warm}{name} over {planned} updates, {recipe.optimizer.name} lr {recipe.lr:g}{later}"
+    bound = "" if recipe.max_norm else ", gradients as they are"
+    return f"{warm}{name} over {planned} updates, {recipe.optimizer.name} lr {recipe.lr:g}{bound}{later}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -174,7 +175,7 @@ class _Training:
             schedule=job.schedule,
             plan=job.plan,
             precision=job.precision,
-            max_norm=recipe.max_norm or None,
+            max_norm=recipe.max_norm or math.inf,  # without a bound the norm is still told
             accumulate=recipe.accumulate,
             seed=recipe.seed,
             world=job.world,

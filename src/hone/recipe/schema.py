@@ -59,7 +59,7 @@ class Recipe:
         weight_decay: of weights; norms and biases have none
         layer_decay: factor on the rate of each layer below the output layer (1)
         head_multiplier: factor on the rate of the output layer
-        max_norm: clip the norm of all gradients to this; 0 for none
+        max_norm: clip the norm of all gradients to this; 0 for none (1, or 0 where small batches train from a probe)
         batch_size: samples a micro-batch, over all processes (32 photos); auto is the default and fit_batch
         fit_batch: find the largest micro-batch that fits the device, and accumulate as many as hold batch_size samples
         accumulate: micro-batches an update
@@ -72,6 +72,8 @@ class Recipe:
             evaluations), several as in ema, soup, or none (default: ema, line where the strategy fine-tunes)
         metric: what "best" is decided by
         image_size: side of the square input, pixels
+        train_size: side of the photos' random crops in training, pixels (default: image_size; on a CPU, where a
+            fine-tuning begins at a probe and the network takes any size, about 0.8 of it)
         ignore_index: label of pixels or voxels that count nowhere
         patch_size: voxels of a patch of a volume, such as 96x96x64 (default: about the median volume, as far as the
             device goes)
@@ -126,7 +128,7 @@ class Recipe:
     weight_decay: float | None = None
     layer_decay: float | None = None
     head_multiplier: float | None = None
-    max_norm: float = 1.0
+    max_norm: float | None = None
     batch_size: int | None = field(default=None, metadata={"or": "auto"})
     fit_batch: bool = False
     accumulate: int = 1
@@ -137,6 +139,7 @@ class Recipe:
     averages: str | None = None
     metric: str | None = None
     image_size: int | None = None
+    train_size: int | None = None
     ignore_index: int | None = None
     patch_size: str | None = None
     spacing: str | None = None
@@ -167,10 +170,10 @@ class Recipe:
             object.__setattr__(self, "fit_batch", True)
         checks.integer("accumulate", self.accumulate, at_least=1)
         counts = ("lora", "batch_size", "epochs", "updates", "eval_every", "patience", "image_size", "frames", "clips")
-        for name in (*counts, "views"):
+        for name in (*counts, "views", "train_size"):
             if getattr(self, name) is not None:
                 checks.integer(name, getattr(self, name), at_least=1)
-        for name in ("warmup", "weight_decay"):
+        for name in ("warmup", "weight_decay", "max_norm"):
             if getattr(self, name) is not None:
                 checks.number(name, getattr(self, name), at_least=0)
         if self.probe_views is not None:
@@ -182,7 +185,6 @@ class Recipe:
                 checks.number(name, getattr(self, name), above=0)
         if self.layer_decay is not None:
             checks.number("layer_decay", self.layer_decay, above=0, at_most=1)
-        checks.number("max_norm", self.max_norm, at_least=0)
         checks.number("checkpoint_minutes", self.checkpoint_minutes, above=0)
         checks.integer("seed", self.seed, at_least=0)
         if self.workers is not None:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from hone.data import Examples, Splits
-from hone.recipe.choices import passes
+from hone.recipe.choices import crop_size, image_size, passes
 from hone.recipe.schema import Recipe
 from hone.recipe.source import Target
 from hone.transfer.layers import is_stateful_norm
@@ -21,11 +21,12 @@ _Wanted = Literal["auto", "none", "probe", "finetune"]
 _FEW = 10
 #: For a task without classes, images in all.
 _FEW_NUMBERS = 50
-#: On a CPU a run sees about so many images, at least three times each, elsewhere the updates of `choices`.
-_CPU_IMAGES = 400
-_CPU_EPOCHS = (3, 12)
 #: Few photos say more in several views: so many each at most, and so many in all on a CPU and elsewhere.
 _PROBE_VIEWS, _VIEWED = 8, {"cpu": 300, "other": 4_000}
+#: On a CPU a run sees about so many images, at least and at most so often; elsewhere it has the updates of `choices`.
+_CPU_IMAGES, _CPU_EPOCHS = 1_600, (3, 8)
+#: Samples of an update where a whole network trains from a probe on a CPU, by a rule that bounds its steps.
+_SMALL_BATCH, _ADAPTIVE = 8, ("Adam", "AdamW", "NAdam", "RAdam")
 #: Rates fall by this factor a block where attention blocks repeat (BEiT, MAE); a convolutional trunk keeps one rate.
 _BLOCK_DECAY = 0.75
 #: Options that only training has: who states one wants to train.
@@ -163,6 +164,29 @@ def _of_finetuning(
         taken["layer_decay"] = layer_decay(target.model)
     if (recipe.epochs, recipe.updates, recipe.budget) == (None, None, None) and device.type == "cpu":
         taken["epochs"] = passes(_CPU_IMAGES, len(splits.train), *_CPU_EPOCHS)
+    if device.type == "cpu" and _begins_at_probe(recipe, target, splits):
+        taken |= _short_steps(stated, recipe, target, device)
+    return taken
+
+
+def _begins_at_probe(recipe: Recipe, target: Target, splits: Splits) -> bool:
+    """Whether photos train a whole network from where a probe ends, and its batch statistics rest."""
+    is_photos = type(splits.train) is Examples  # other kinds have batches and sizes of their own
+    trains_all = recipe.train in (None, "all") and recipe.lora is None and recipe.norm != "follow"
+    return is_photos and trains_all and recipe.head != "random" and can_probe(target.model, splits.task)
+
+
+def _short_steps(stated: Recipe, recipe: Recipe, target: Target, device: torch.device) -> dict[str, object]:
+    """Small batches, whose norms say which are worth learning from, and small crops: more updates in less time."""
+    taken: dict[str, object] = {}
+    is_adaptive = recipe.optimizer.name in _ADAPTIVE
+    if is_adaptive and stated.batch_size is None and stated.accumulate == 1 and not stated.fit_batch:
+        taken["batch_size"] = _SMALL_BATCH
+        if recipe.max_norm is None:
+            taken["max_norm"] = 0.0
+    if recipe.train_size is None and recipe.views is None and recipe.augment != "none" and not target.one_size:
+        size = image_size(recipe.image_size, target.preprocessing.image_size, target.one_size, device)
+        taken["train_size"] = crop_size(size)
     return taken
 
 

@@ -110,6 +110,7 @@ def training_batches(recipe: Recipe, examples: Examples, preprocessing: Preproce
         seed=recipe.seed,
         augment=recipe.augment or "light",
         sampler=recipe.sampler,
+        size=recipe.train_size,
         **batch_options(recipe, world),
     )
 
