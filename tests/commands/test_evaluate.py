@@ -93,6 +93,14 @@ def test_regression_and_several_labels(fit: Callable[..., Run], tmp_path: Path) 
     assert 0 < evaluate(run, labels, tmp_path / "m.json")["map"] <= 1
 
 
+def test_flips_of_what_has_no_place_are_refused(moved: Run, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["evaluate", str(moved.path), str(photos)], ["predict", str(moved.path), str(photos / "val")]):
+        assert cli.main([*words, "--flips"]) == 2
+        assert "flips mirrors what is segmented (segment, segment-volume), and the run's task is classify" in (
+            capsys.readouterr().err
+        )
+
+
 def test_no_run(tmp_path: Path, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["evaluate", str(tmp_path), str(photos)]) == 2
     assert "recipe.yaml" in capsys.readouterr().err

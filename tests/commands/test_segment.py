@@ -183,6 +183,23 @@ def test_mirrored_images_are_predicted_too(run: Run, tmp_path: Path) -> None:
     assert (plain != plain_labels(run, image)).any()
 
 
+def test_an_evaluation_with_flips_measures_what_predict_with_flips_writes(run: Run, data: Path, tmp_path: Path) -> None:
+    measured = {}
+    for name, words in (("once", ()), ("flips", ("--flips",))):
+        out = tmp_path / name
+        assert cli.main(["predict", str(run.path), str(data / "val" / "images"), "--out", str(out), *words]) == 0
+        assert cli.main(["evaluate", str(run.path), str(data), "--json", str(tmp_path / "m.json"), *words]) == 0
+        measured[name] = json.loads((tmp_path / "m.json").read_text())["dice"]
+        shared = np.zeros((2, 2))
+        for file in (data / "val" / "masks").iterdir():
+            truth, found = np.array(Image.open(file)), np.array(Image.open(out / file.name))
+            for row, label in enumerate((1, 2)):
+                both = ((truth == label) & (found == label)).sum()
+                shared[row] += 2 * both, (truth == label).sum() + (found == label).sum()
+        assert measured[name] == pytest.approx((shared[:, 0] / shared[:, 1]).mean(), abs=1e-3)
+    assert measured["once"] != measured["flips"]
+
+
 def test_masks_of_one_name_are_refused(run: Run, data: Path, tmp_path: Path, capsys: Said) -> None:
     folders = [str(data / part / "images") for part in ("train", "val")]
     assert cli.main(["predict", str(run.path), *folders, "--out", str(tmp_path)]) == 2

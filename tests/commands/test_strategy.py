@@ -16,7 +16,7 @@ from torch import Tensor
 
 from hone import cli
 from hone.models import import_name
-from hone.recipe import Run
+from hone.recipe import Run, length
 from hone.recipe.averages import Averages
 from hone.recipe.run import _Training
 from hone.training import read_record, standard_error
@@ -188,6 +188,20 @@ def test_small_batches_and_crops_train_a_whole_network_from_its_probe(
     assert (recipe.batch_size, recipe.max_norm, recipe.train_size) == (batch_size, max_norm, train_size)
     assert recipe.image_size == 96
     assert all(line["grad_norm"] > 0 for line in read_record(run.path) if line["kind"] == "train")
+
+
+def test_a_run_is_longer_where_a_probe_explains_little(run: Fit, many: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(length, "_EPOCHS", (10, 10))
+    usual = run(many)  # its photos are told apart by their colour
+    assert usual.recipe.updates == 8 * 6 and not note(usual, "length")
+    monkeypatch.setattr(length, "_LITTLE", 1.0)
+    longer = run(many)
+    assert longer.recipe.updates == longer.result.updates == 10 * 6
+    assert note(longer, "length").startswith("10 epochs: a probe explains ")
+    assert note(run(many, "--epochs", "2"), "length") == ""
+    monkeypatch.setattr(length, "_EPOCHS", (8, 8))
+    same = run(many)  # which passed over the features to no end, and is the usual run
+    assert differing(usual.last, same.last) == []
 
 
 def test_what_is_stated_is_never_changed(run: Fit, few: Path) -> None:

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 import hone
 from hone import cli
 from hone.recipe import Run
+from hone.recipe.kinds import kind_of
 from hone.report import Result
 
 from .killing import killed_run
@@ -160,6 +161,23 @@ def test_flips_take_the_mean_over_mirrored_volumes(run: Run, tmp_path: Path) -> 
         plain, mirror = (np.asarray(nibabel.load(out / f"{k}.nii.gz").dataobj) for k in ("plain", "mirror"))
         labels[name] = (plain != mirror[::-1]).mean()
     assert labels["flips"] < 1e-3 < labels["once"]
+
+
+def test_an_evaluation_with_flips_mirrors_every_axis(run: Run, data: Path, tmp_path: Path) -> None:
+    words = ["evaluate", str(run.path), str(data), "--device", "cpu", "--json", str(tmp_path / "m.json")]
+    found = []
+    for more in ((), ("--flips",)):
+        assert cli.main([*words, *more]) == 0
+        found.append(json.loads((tmp_path / "m.json").read_text()))
+    loaded, kind = hone.load(run), kind_of("segment-volume")
+    inference = kind.inference(run.recipe, loaded.preprocessing, loaded.classes)
+    volume = torch.randn(1, 1, 9, 14, 20)
+    with torch.inference_mode():
+        logits = inference.mirrored((0, 1, 2)).infer(loaded.model, volume)
+        mirror = inference.mirrored((0, 1, 2)).infer(loaded.model, volume.flip(2, 4)).flip(2, 4)
+        assert torch.allclose(logits, mirror, atol=1e-4)
+        assert not torch.allclose(inference.infer(loaded.model, volume), logits, atol=1e-4)
+    assert found[0]["loss"] != found[1]["loss"]
 
 
 def test_predict_says_what_does_not_fit(run: Run, tmp_path: Path, capsys: Said) -> None:

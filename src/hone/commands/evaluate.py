@@ -21,8 +21,13 @@ def main(words: Sequence[str]) -> int:
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (auto)")
     parser.add_argument("--json", metavar="FILE", help="write the metrics here as well")
+    parser.add_argument(
+        "--flips",
+        action="store_true",
+        help="take the mean over mirrored inputs: 8 times the work for volumes, 2 for images with masks",
+    )
     found = parser.parse_args(words)
-    metrics, examples = evaluate_run(found.run, found.data, split=found.split, device=found.device)
+    metrics, examples = evaluate_run(found.run, found.data, split=found.split, device=found.device, flips=found.flips)
     say("data", f"{len(examples)} {examples.noun} of {found.data}")
     for name, value in metrics.items():
         say(name, f"{value:.4f}")

@@ -19,6 +19,7 @@ from hone.recipe.fused_head import MANY_CLASSES, fuse_head
 from hone.recipe.job import Job
 from hone.recipe.kinds import kind_of
 from hone.recipe.kinds.kind import Kind
+from hone.recipe.length import lengthen
 from hone.recipe.measured import arrange, as_planned, fitting
 from hone.recipe.placing import place
 from hone.recipe.resolve import resolve_optimizer, resolve_schedule
@@ -42,7 +43,8 @@ def build_job(
         world: the processes that train together.
         own: data handed over in Python instead of what ``recipe.data`` names.
         with_weights: False for what depends on the model's shape alone, as rates do: nothing is downloaded.
-        trains: True for what is about training, where a probe that makes no updates is chosen only if it is stated.
+        trains: True for what is about training, where a probe that makes no updates is chosen only if it is stated, and
+            the length is not asked of the features.
 
     Raises:
         ValueError: anything that the user can get wrong, in one line; nothing has been written.
@@ -50,6 +52,7 @@ def build_job(
     resolve_optimizer(recipe.optimizer)
     resolve_schedule(recipe.schedule)
     Precision(recipe.precision, device=world.device)  # refuses what the device lacks before anything is read
+    is_open = (recipe.epochs, recipe.updates, recipe.budget) == (None, None, None)
     kind = own if own is not None else kind_of(recipe.task, recipe.data)
     splits = kind.read(recipe) if recipe.folds is None else whole(kind.read(recipe))
     preferred = kind.prefer(recipe, splits, world.device)
@@ -78,6 +81,8 @@ def build_job(
     )
     _arrange(job)
     _size(job, with_weights)
+    if is_open and not trains:
+        lengthen(job)
     job.optimizer = build_optimizer(job.recipe, job.model)
     job.schedule = build_schedule(job.recipe, job.train.updates_per_epoch)
     if hasattr(job.schedule, "read") and not len(splits.val):

@@ -124,7 +124,7 @@ def _unfit(job: Job) -> str | None:
 def _cached(job: Job) -> str:
     recipe, world = job.recipe, job.world
     views: Views = job.kind.views(recipe, job.splits.train, job.preprocessing, world)  # type: ignore[attr-defined]
-    _begin_training(job)
+    begin_training(job)
     cache = FeatureCache(
         job.model, _folder(), budget=parse_bytes(recipe.cache), trains=ever_trained(job.model, job.plan)
     )
@@ -176,7 +176,7 @@ def probe_data(job: Job) -> Iterator[ProbeData]:
     finally:
         if cache is not None:
             cache.remove()
-            _begin_training(job)
+            begin_training(job)
 
 
 def probed_examples(job: Job, most: int = 10_000) -> Examples:
@@ -241,7 +241,8 @@ def _further_views(job: Job, examples: Examples) -> Views | None:
     return views
 
 
-def _begin_training(job: Job) -> None:
+def begin_training(job: Job) -> None:
+    """Modes and frozen parts as training begins with them."""
     job.model.train()
     apply_freeze(job.model, job.plan)
 

@@ -9,6 +9,9 @@ import torch
 
 from hone.precision import Precision
 
+#: Spatial axes that are mirrored where flips are asked for.
+_FLIPS = {"segment": (1,), "segment-volume": (0, 1, 2)}
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -37,7 +40,7 @@ class Asked:
         batch_size: inputs at a time; None leaves it to the kind.
         out: folder for predictions that are files; None where none is written.
         memory: bytes that one prediction may take, such as "4GB"; None leaves it to the kind.
-        flips: whether mirrored inputs are predicted too and the mean taken; for volumes and masks.
+        flips: spatial axes; the mean over inputs mirrored in every combination of them is taken.
     """
 
     device: torch.device
@@ -45,4 +48,19 @@ class Asked:
     batch_size: int | None = None
     out: Path | None = None
     memory: str | None = None
-    flips: bool = False
+    flips: tuple[int, ...] = ()
+
+
+def flip_axes(task: str) -> tuple[int, ...]:
+    """The spatial axes along which inputs are mirrored where that is asked for: of images the width, of volumes all.
+
+    Raises:
+        ValueError: the task's output has no place that could be mirrored back.
+
+    Example:
+        >>> flip_axes("segment"), flip_axes("segment-volume")
+        ((1,), (0, 1, 2))
+    """
+    if task not in _FLIPS:
+        raise ValueError(f"flips mirrors what is segmented ({', '.join(_FLIPS)}), and the run's task is {task}")
+    return _FLIPS[task]

@@ -164,14 +164,20 @@ def _of_finetuning(
         taken["layer_decay"] = layer_decay(target.model)
     if (recipe.epochs, recipe.updates, recipe.budget) == (None, None, None) and device.type == "cpu":
         taken["epochs"] = passes(_CPU_IMAGES, len(splits.train), *_CPU_EPOCHS)
-    if device.type == "cpu" and _begins_at_probe(recipe, target, splits):
+    if device.type == "cpu" and trains_from_probe(recipe, target, splits):
         taken |= _short_steps(stated, recipe, target, device)
     return taken
 
 
-def _begins_at_probe(recipe: Recipe, target: Target, splits: Splits) -> bool:
-    """Whether photos train a whole network from where a probe ends, and its batch statistics rest."""
-    is_photos = type(splits.train) is Examples  # other kinds have batches and sizes of their own
+def trains_from_probe(recipe: Recipe, target: Target, splits: Splits) -> bool:
+    """Whether photos train a whole network from where a probe ends, while its batch statistics rest.
+
+    Args:
+        recipe: with its strategy decided; what is None is left to hone.
+        target: the network.
+        splits: the data; other kinds than photos have batches, sizes and lengths of their own.
+    """
+    is_photos = type(splits.train) is Examples
     trains_all = recipe.train in (None, "all") and recipe.lora is None and recipe.norm != "follow"
     return is_photos and trains_all and recipe.head != "random" and can_probe(target.model, splits.task)
 

@@ -57,8 +57,38 @@ def logistic(features: Tensor, target: Tensor, *, independent: int | None = None
         plain = (
             fit if independent in (None, len(features)) else _Logistic.of(features[:independent], target[:independent])
         )
-        inverse = plain.searched()
+        inverse, _ = plain.searched()
     return fit.layer(fit.solve(inverse, fit.start(), slice(None)))
+
+
+def explained_by_logistic(features: Tensor, target: Tensor) -> float | None:
+    r"""What share of the target's entropy :func:`logistic` explains on folds that it was fitted without.
+
+    .. math:: R^2 = 1 - \frac{\sum_i \ell(V_{-k(i)} z_i + c_{-k(i)}, t_i)}{N H(t)}
+
+    with the layer :math:`V_{-k}, c_{-k}` fitted without fold :math:`k`; over labels, losses and entropies are summed.
+
+    Args:
+        features: (N, F).
+        target: as :func:`logistic` takes it.
+
+    Returns:
+        At most 1, 0 or below where the features say nothing; None where a class has fewer samples than there are folds,
+        or the target does not vary.
+
+    Example:
+        >>> x = torch.linspace(-1, 1, 40)[:, None]
+        >>> explained_by_logistic(x, (x[:, 0] > 0).long()) > 0.5
+        True
+
+    Reference:
+        McFadden, "Conditional Logit Analysis of Qualitative Choice Behavior", Frontiers in Econometrics 1974.
+    """
+    fit = _Logistic.of(features, target)
+    _, losses = fit.searched()
+    share = fit.truth.mean(0)
+    entropy = float(torch.special.entr(share).sum() + (0 if fit.softmax else torch.special.entr(1 - share).sum()))
+    return None if losses is None or entropy == 0 else 1 - float(losses.mean()) / entropy
 
 
 def ridge(features: Tensor, target: Tensor, *, independent: int | None = None) -> tuple[Tensor, Tensor]:
@@ -87,7 +117,7 @@ def ridge(features: Tensor, target: Tensor, *, independent: int | None = None) -
         Golub, Heath and Wahba, "Generalized Cross-Validation as a Method for Choosing a Good Ridge Parameter",
         Technometrics 1979.
     """
-    share = _left_out_best(features[:independent], target[:independent])
+    share, _ = _left_out_best(features[:independent], target[:independent])
     x, y = Standardized.of(features), target.double().reshape(len(target), -1)
     mean = y.mean(0)
     u, s, q = torch.linalg.svd(x.values, full_matrices=False)
@@ -95,8 +125,27 @@ def ridge(features: Tensor, target: Tensor, *, independent: int | None = None) -
     return x.layer((q.T @ (kept[:, None] * (u.T @ (y - mean)))).T, mean)
 
 
-def _left_out_best(features: Tensor, target: Tensor) -> float:
-    """The ridge penalty, as a share of the samples, with the smallest error at samples that were left out."""
+def explained_by_ridge(features: Tensor, target: Tensor) -> float | None:
+    r"""What share of the target's variance :func:`ridge` explains at samples left out, :math:`R^2`.
+
+    Args:
+        features: (N, F).
+        target: as :func:`ridge` takes it.
+
+    Returns:
+        At most 1, 0 or below where the features say nothing; None where the target does not vary.
+
+    Example:
+        >>> x = torch.arange(8.0)[:, None]
+        >>> explained_by_ridge(x, 3 * x + 1) > 0.99
+        True
+    """
+    variance = float(target.double().reshape(len(target), -1).var(0, correction=0).mean())
+    return 1 - _left_out_best(features, target)[1] / variance if variance > 0 else None
+
+
+def _left_out_best(features: Tensor, target: Tensor) -> tuple[float, float]:
+    """The ridge penalty, as a share of the samples, with the smallest error at samples left out, and that error."""
     x, y = Standardized.of(features).values, target.double().reshape(len(target), -1)
     y = y - y.mean(0)
     u, s, _ = torch.linalg.svd(x, full_matrices=False)
@@ -106,7 +155,7 @@ def _left_out_best(features: Tensor, target: Tensor) -> float:
         kept = s.square() / (s.square() + share * len(y))
         left_out = (1 - 1 / len(y) - u.square() @ kept).clamp(min=1e-9)
         errors.append(float(((y - u @ (kept[:, None] * image)) / left_out[:, None]).square().mean()))
-    return RIDGE_PENALTIES[errors.index(min(errors))]
+    return RIDGE_PENALTIES[errors.index(min(errors))], min(errors)
 
 
 @dataclass(frozen=True)
@@ -195,14 +244,18 @@ class _Logistic:
             return -(logits.log_softmax(1) * truth).sum(1)
         return F.binary_cross_entropy_with_logits(logits, truth, reduction="none").sum(1)
 
-    def searched(self) -> float:
+    def searched(self) -> tuple[float, Tensor | None]:
         """The strongest penalty whose layers, each fitted without a fold, say nearly the most of that fold.
 
         Nearly: within a standard error of the best, which is where the curve is flat and the difference chance.
+
+        Returns:
+            The inverse penalty, and each sample's loss where its fold is left out; the usual one, and None, where
+            there are no folds.
         """
         folds = self.folds()
         if not folds:
-            return USUAL_INVERSE_PENALTY
+            return USUAL_INVERSE_PENALTY, None
         found: list[Tensor] = []
         fitted = [self.start()] * len(folds)
         for inverse in INVERSE_PENALTIES:
@@ -215,7 +268,7 @@ class _Logistic:
                 break  # the loss has one valley: weaker penalties are further up
             found.append(losses)
         within = found[-1].mean() + found[-1].std() / len(self.x) ** 0.5
-        return next(c for c, losses in zip(INVERSE_PENALTIES, found, strict=False) if losses.mean() <= within)
+        return next(both for both in zip(INVERSE_PENALTIES, found, strict=False) if both[1].mean() <= within)
 
     def folds(self) -> Sequence[Tensor]:
         """Masks of the folds, each class spread evenly over them; none where a class is too small for that."""

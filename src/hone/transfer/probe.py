@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hone import checks
-from hone.transfer.closed_form import logistic, ridge
+from hone.transfer.closed_form import explained_by_logistic, explained_by_ridge, logistic, ridge
 from hone.transfer.heads import find_head
 
 #: What a linear layer can be fitted to in closed form.
@@ -95,6 +95,30 @@ def fit_probe(
         if len(counts) != num_classes or not bool((counts > 0).all()):
             raise checks.invalid("target", f"hold every class from 0 to {num_classes - 1}", counts.tolist())
     return logistic(features, target, independent=independent)
+
+
+def explained(features: Tensor, target: Tensor, *, task: str = "classify") -> float | None:
+    """What share of the target a probe explains on samples that it was not fitted to: what the source already knows.
+
+    Of the entropy for classes and labels (five folds), of the variance for numbers (leaving one out).
+
+    Args:
+        features: (N, F).
+        target: as :func:`fit_probe` takes it.
+        task: "classify", "multilabel" or "regress".
+
+    Returns:
+        At most 1; 0 or below where the features say nothing. None where a class has fewer than 5 samples, or the target
+        does not vary.
+
+    Example:
+        >>> features = torch.linspace(-1, 1, 40)[:, None]
+        >>> explained(features, features[:, 0].sign().clamp(min=0).long()) > 0.5
+        True
+    """
+    if checks.one_of("task", task, TASKS) == "regress":
+        return explained_by_ridge(features, target)
+    return explained_by_logistic(features, target)
 
 
 def can_probe(model: nn.Module, task: str) -> bool:

@@ -56,7 +56,7 @@ def predict(loaded: Loaded, run: Run, paths: Sequence[str], asked: Asked) -> Ite
             preprocessing,
             batch_size=asked.batch_size or _WINDOWS,
             device=asked.device,
-            flips=(1,) if asked.flips else (),
+            flips=asked.flips,
         )
         found = np.concatenate([_decided(slab, preprocessing.labels) for slab in slabs], axis=-2)
         file, shares = _write(found, asked.out, name, loaded)

@@ -116,7 +116,7 @@ def _segment(
         torch.from_numpy(image)[None],
         window,
         overlap=preprocessing.overlap,
-        flips=(0, 1, 2) if asked.flips else (),
+        flips=asked.flips,
         batch_size=size,
         device=asked.device,
     )
