@@ -279,15 +279,19 @@ def step_memory(peer: str, classes: int, side: int) -> None:
     from monai.networks.nets import UNet
 
     from hone.losses import SoftmaxDiceCELoss
+    from hone.precision import Precision
 
     model = UNet(3, 1, classes, **NETWORK)
-    loss = SoftmaxDiceCELoss() if peer == "hone" else DiceCELoss(to_onehot_y=True, softmax=True)
+    loss = DiceCELoss(to_onehot_y=True, softmax=True) if peer == "monai" else SoftmaxDiceCELoss()
+    precision = Precision("bf16" if peer == "hone-bf16" else "fp32", device="cpu")
     optimizer = torch.optim.AdamW(model.parameters(), LR, fused=True)
     inputs, target = torch.randn(1, 1, side, side, side), torch.randint(0, classes, (1, side, side, side))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     begin = time.perf_counter()
     for _ in range(2):
-        loss(model(inputs), target if peer == "hone" else target[:, None]).backward()
+        with precision.autocast():
+            value = loss(model(inputs), target[:, None] if peer == "monai" else target)
+        value.backward()
         optimizer.step()
         optimizer.zero_grad()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -298,7 +302,7 @@ def compare_memory() -> None:
     """Fresh processes."""
     for classes, side in ((2, 96), (104, 64)):
         found = {}
-        for peer in ("hone", "monai"):
+        for peer in ("hone", "hone-bf16", "monai"):
             command = [sys.executable, __file__, "step", peer, str(classes), str(side)]
             lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
             found[peer] = json.loads(lines[-1])
