@@ -58,7 +58,7 @@ def build_job(
     preferred = kind.prefer(recipe, splits, world.device)
     criterion, units = _criterion(kind, preferred, splits, world)
     target = kind.target(preferred, splits.train, with_weights=with_weights)
-    recipe, why = choose(recipe, preferred, target, splits, world.device, trains=trains)
+    recipe, why = choose(recipe, preferred, target, splits, world, trains=trains)
     _adapt(target, recipe)
     preprocessing = kind.preprocessing(recipe, splits.train, target, world.device)
     recipe = dataclasses.replace(recipe, **kind.settled(preprocessing))

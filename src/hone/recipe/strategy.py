@@ -13,6 +13,7 @@ from hone.data import Examples, Splits
 from hone.recipe.choices import crop_size, image_size, passes
 from hone.recipe.schema import Recipe
 from hone.recipe.source import Target
+from hone.training import World
 from hone.transfer.layers import is_stateful_norm
 from hone.transfer.probe import TASKS, can_probe
 
@@ -45,7 +46,7 @@ _OF_TRAINING = (
 
 
 def choose(
-    stated: Recipe, recipe: Recipe, target: Target, splits: Splits, device: torch.device, *, trains: bool = False
+    stated: Recipe, recipe: Recipe, target: Target, splits: Splits, world: World, *, trains: bool = False
 ) -> tuple[Recipe, str]:
     """Decide how to get the most out of these images and this network; what the user stated is never changed.
 
@@ -54,7 +55,7 @@ def choose(
         recipe: the same with what the kind of data prefers.
         target: the network.
         splits: the data.
-        device: where it runs.
+        world: where it runs.
         trains: a probe, which makes no updates, is chosen only where it is stated.
 
     Returns:
@@ -71,11 +72,11 @@ def choose(
     _check(stated, wanted, target, splits, trains)
     if wanted == "none":
         return dataclasses.replace(recipe, strategy="none"), "" if stated.strategy == "none" else why
-    recipe = dataclasses.replace(recipe, probe_views=probe_views(stated, splits.train, device))
+    recipe = dataclasses.replace(recipe, probe_views=probe_views(stated, splits.train, world.device))
     if wanted == "probe":
         chosen = dataclasses.replace(recipe, strategy="probe", head="probe", train=recipe.train or "head", updates=1)
         return chosen, f"probe: the output layer in closed form, {why}"
-    taken = _of_finetuning(stated, recipe, target, splits, device)
+    taken = _of_finetuning(stated, recipe, target, splits, world)
     chosen = dataclasses.replace(recipe, strategy="finetune", **taken)  # type: ignore[arg-type]
     start = "probe, then fine-tune from it" if can_probe(target.model, splits.task) else "fine-tune"
     tries = "; averages are kept where val says so" if chosen.averages not in (None, "none") else ""
@@ -152,20 +153,19 @@ def _check(stated: Recipe, wanted: str, target: Target, splits: Splits, trains: 
         )
 
 
-def _of_finetuning(
-    stated: Recipe, recipe: Recipe, target: Target, splits: Splits, device: torch.device
-) -> dict[str, object]:
+def _of_finetuning(stated: Recipe, recipe: Recipe, target: Target, splits: Splits, world: World) -> dict[str, object]:
     taken: dict[str, object] = {}
+    on_cpu = world.device.type == "cpu"
     if stated.augment is None and stated.train == "head" and stated.views is None:
         taken["augment"] = "none"  # the trunk then runs once
     if recipe.averages is None and recipe.lora is None and len(splits.val):
         taken["averages"] = "ema, line" if can_probe(target.model, splits.task) and recipe.head != "random" else "ema"
     if recipe.layer_decay is None:
         taken["layer_decay"] = layer_decay(target.model)
-    if (recipe.epochs, recipe.updates, recipe.budget) == (None, None, None) and device.type == "cpu":
+    if (recipe.epochs, recipe.updates, recipe.budget) == (None, None, None) and on_cpu:
         taken["epochs"] = passes(_CPU_IMAGES, len(splits.train), *_CPU_EPOCHS)
-    if device.type == "cpu" and trains_from_probe(recipe, target, splits):
-        taken |= _short_steps(stated, recipe, target, device)
+    if on_cpu and trains_from_probe(recipe, target, splits):
+        taken |= _short_steps(stated, recipe, target, world)
     return taken
 
 
@@ -182,16 +182,16 @@ def trains_from_probe(recipe: Recipe, target: Target, splits: Splits) -> bool:
     return is_photos and trains_all and recipe.head != "random" and can_probe(target.model, splits.task)
 
 
-def _short_steps(stated: Recipe, recipe: Recipe, target: Target, device: torch.device) -> dict[str, object]:
+def _short_steps(stated: Recipe, recipe: Recipe, target: Target, world: World) -> dict[str, object]:
     """Small batches, whose norms say which are worth learning from, and small crops: more updates in less time."""
     taken: dict[str, object] = {}
-    is_adaptive = recipe.optimizer.name in _ADAPTIVE
-    if is_adaptive and stated.batch_size is None and stated.accumulate == 1 and not stated.fit_batch:
+    is_fit = recipe.optimizer.name in _ADAPTIVE and _SMALL_BATCH % world.size == 0
+    if is_fit and stated.batch_size is None and stated.accumulate == 1 and not stated.fit_batch:
         taken["batch_size"] = _SMALL_BATCH
         if recipe.max_norm is None:
             taken["max_norm"] = 0.0
     if recipe.train_size is None and recipe.views is None and recipe.augment != "none" and not target.one_size:
-        size = image_size(recipe.image_size, target.preprocessing.image_size, target.one_size, device)
+        size = image_size(recipe.image_size, target.preprocessing.image_size, target.one_size, world.device)
         taken["train_size"] = crop_size(size)
     return taken
 
