@@ -190,6 +190,14 @@ def test_small_batches_and_crops_train_a_whole_network_from_its_probe(
     assert all(line["grad_norm"] > 0 for line in read_record(run.path) if line["kind"] == "train")
 
 
+def test_random_weights_have_no_probe_to_train_from(many: Path, tmp_path: Path) -> None:
+    words = ["--model", "own_parts:normed", "--strategy", "finetune", "--updates", "1", "--device", "cpu"]
+    assert cli.main(["fit", str(many), *words, "--image-size", "28", "--out", str(tmp_path / "run")]) == 0
+    recipe = Run(tmp_path / "run").recipe
+    assert (recipe.head, recipe.averages, recipe.norm) == ("random", "ema", "follow")
+    assert (recipe.batch_size, recipe.max_norm, recipe.train_size) == (32, 1.0, None)
+
+
 def test_a_run_is_longer_where_a_probe_explains_little(run: Fit, many: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(length, "_EPOCHS", (10, 10))
     usual = run(many)  # its photos are told apart by their colour

@@ -52,7 +52,7 @@ def build_job(
     resolve_optimizer(recipe.optimizer)
     resolve_schedule(recipe.schedule)
     Precision(recipe.precision, device=world.device)  # refuses what the device lacks before anything is read
-    is_open = (recipe.epochs, recipe.updates, recipe.budget) == (None, None, None)
+    is_open = not recipe.states_length
     kind = own if own is not None else kind_of(recipe.task, recipe.data)
     splits = kind.read(recipe) if recipe.folds is None else whole(kind.read(recipe))
     preferred = kind.prefer(recipe, splits, world.device)

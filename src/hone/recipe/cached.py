@@ -124,7 +124,7 @@ def _unfit(job: Job) -> str | None:
 def _cached(job: Job) -> str:
     recipe, world = job.recipe, job.world
     views: Views = job.kind.views(recipe, job.splits.train, job.preprocessing, world)  # type: ignore[attr-defined]
-    begin_training(job)
+    _begin_training(job)
     cache = FeatureCache(
         job.model, _folder(), budget=parse_bytes(recipe.cache), trains=ever_trained(job.model, job.plan)
     )
@@ -165,6 +165,7 @@ def probe_data(job: Job) -> Iterator[ProbeData]:
         stored, kept = job.train.stored, job.train.views
         train = FeatureBatches(stored, kept.targets(torch.arange(len(kept))), job.world.device)
         yield ProbeData(train, len(job.splits.train), job.validation)
+        _begin_training(job)
         return
     cache, examples = _head_cache(job), probed_examples(job)
     views = _further_views(job, examples)
@@ -176,7 +177,7 @@ def probe_data(job: Job) -> Iterator[ProbeData]:
     finally:
         if cache is not None:
             cache.remove()
-            begin_training(job)
+        _begin_training(job)
 
 
 def probed_examples(job: Job, most: int = 10_000) -> Examples:
@@ -241,8 +242,7 @@ def _further_views(job: Job, examples: Examples) -> Views | None:
     return views
 
 
-def begin_training(job: Job) -> None:
-    """Modes and frozen parts as training begins with them."""
+def _begin_training(job: Job) -> None:
     job.model.train()
     apply_freeze(job.model, job.plan)
 

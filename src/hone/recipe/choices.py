@@ -128,13 +128,13 @@ def crop_size(image_size: int) -> int:
     A random crop enlarges what it shows, so that smaller ones show things about as large as evaluation does.
 
     Example:
-        >>> crop_size(160), crop_size(224), crop_size(32)
-        (128, 192, 32)
+        >>> crop_size(160), crop_size(224), crop_size(28)
+        (128, 192, 28)
 
     Reference:
         Touvron et al., "Fixing the train-test resolution discrepancy", NeurIPS 2019, section 3.
     """
-    return max(32, round(image_size * 0.8 / 32) * 32)
+    return min(image_size, max(32, round(image_size * 0.8 / 32) * 32))
 
 
 def passes(seen: int, samples: int, least: int, most: int) -> int:

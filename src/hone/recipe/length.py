@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 
-from hone.recipe.cached import begin_training, probe_data
+from hone.recipe.cached import probe_data
 from hone.recipe.choices import passes
 from hone.recipe.job import Job
+from hone.recipe.start import probe_features
 from hone.recipe.strategy import trains_from_probe
-from hone.transfer.probe import explained, head_features
+from hone.transfer.probe import explained
 
 #: Below this share of the labels that a probe explains, most is still to be learned.
 _LITTLE = 0.5
@@ -35,9 +36,6 @@ def lengthen(job: Job) -> None:
 
 def _explained(job: Job) -> float | None:
     """What the source's features say of the training labels; they are kept for the probe, if there is room."""
-    with probe_data(job) as data, job.precision.autocast():
-        features, target = head_features(job.model, data.train)
-    begin_training(job)
-    if job.units is not None:
-        target = job.units.standardize(target)
+    with probe_data(job) as data:
+        features, target = probe_features(job, data)
     return explained(features[: data.count], target[: data.count], task=job.splits.task)

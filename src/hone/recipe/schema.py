@@ -202,6 +202,11 @@ class Recipe:
         if self.weights is not None and self.source is not None:
             raise ValueError(f"weights and from both state the source ({self.weights}, {self.source}); give one")
 
+    @property
+    def states_length(self) -> bool:
+        """Whether something says how long the run is."""
+        return (self.epochs, self.updates, self.budget) != (None, None, None)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as they stand in ``recipe.yaml``."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}

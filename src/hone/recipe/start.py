@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from hone.recipe.cached import ProbeData
 from hone.recipe.folds import out_of_fold
@@ -30,10 +31,7 @@ def start_from_probe(job: Job, data: ProbeData) -> Outputs | None:
     Reference:
         Kumar et al., "Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution", ICLR 2022.
     """
-    with job.precision.autocast():
-        features, target = head_features(job.model, data.train)
-    if job.units is not None:
-        target = job.units.standardize(target)
+    features, target = probe_features(job, data)
     head = dict(find_head(job.model)[0].layer.named_parameters())
     outputs = len(head["weight"])
     weight, bias = fit_probe(features, target, outputs, task=job.splits.task, independent=data.count)
@@ -47,3 +45,10 @@ def start_from_probe(job: Job, data: ProbeData) -> Outputs | None:
     logits = out_of_fold(features, target, outputs, job.splits.task, job.recipe.folds, job.recipe.seed)
     loss = float(job.criterion(logits, job.splits.train.targets))
     return Outputs(logits, job.splits.train.targets, torch.arange(len(logits)), loss)
+
+
+def probe_features(job: Job, data: ProbeData) -> tuple[Tensor, Tensor]:
+    """The source's features of the training photos, (N, F), and the targets as the loss takes them."""
+    with job.precision.autocast():
+        features, target = head_features(job.model, data.train)
+    return features, target if job.units is None else job.units.standardize(target)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from hone.data import Examples, Splits
-from hone.recipe.choices import crop_size, image_size, passes
+from hone.recipe.choices import crop_size, head_start, image_size, passes
 from hone.recipe.schema import Recipe
 from hone.recipe.source import Target
 from hone.training import World
@@ -159,10 +159,10 @@ def _of_finetuning(stated: Recipe, recipe: Recipe, target: Target, splits: Split
     if stated.augment is None and stated.train == "head" and stated.views is None:
         taken["augment"] = "none"  # the trunk then runs once
     if recipe.averages is None and recipe.lora is None and len(splits.val):
-        taken["averages"] = "ema, line" if can_probe(target.model, splits.task) and recipe.head != "random" else "ema"
+        taken["averages"] = "ema, line" if _begins_at_probe(recipe, target, splits) else "ema"
     if recipe.layer_decay is None:
         taken["layer_decay"] = layer_decay(target.model)
-    if (recipe.epochs, recipe.updates, recipe.budget) == (None, None, None) and on_cpu:
+    if on_cpu and not recipe.states_length:
         taken["epochs"] = passes(_CPU_IMAGES, len(splits.train), *_CPU_EPOCHS)
     if on_cpu and trains_from_probe(recipe, target, splits):
         taken |= _short_steps(stated, recipe, target, world)
@@ -179,7 +179,12 @@ def trains_from_probe(recipe: Recipe, target: Target, splits: Splits) -> bool:
     """
     is_photos = type(splits.train) is Examples
     trains_all = recipe.train in (None, "all") and recipe.lora is None and recipe.norm != "follow"
-    return is_photos and trains_all and recipe.head != "random" and can_probe(target.model, splits.task)
+    return is_photos and trains_all and _begins_at_probe(recipe, target, splits)
+
+
+def _begins_at_probe(recipe: Recipe, target: Target, splits: Splits) -> bool:
+    head = recipe.head if recipe.head != "auto" else head_start(target, splits.task)
+    return head == "probe" and can_probe(target.model, splits.task)
 
 
 def _short_steps(stated: Recipe, recipe: Recipe, target: Target, world: World) -> dict[str, object]:

@@ -48,9 +48,9 @@ def evaluate_run(
     precision = Precision(usable_kind(recipe.precision, world.device), device=world.device)
     criterion = in_own_units(kind.criterion(recipe, examples), loaded.task)
     batches = kind.evaluation_batches(recipe, examples, loaded.preprocessing, world)
-    inference = kind.inference(recipe, loaded.preprocessing, loaded.classes).mirrored(axes)
+    inference = kind.inference(recipe, loaded.preprocessing, loaded.classes)
     model = place(loaded.model, world.device, recipe.layout, recipe.keep_fp32)
-    outputs = run_over(model, batches, criterion, precision, world, inference)
+    outputs = run_over(model, batches, criterion, precision, world, inference.mirrored(axes) if axes else inference)
     return measure(loaded.task, outputs), examples
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -15,6 +13,7 @@ from torch import Tensor, nn
 
 from hone.precision import Precision
 from hone.training.distributed import World
+from hone.training.mirroring import mirrored
 
 
 @dataclass(frozen=True)
@@ -53,20 +52,12 @@ class Inference:
     summarize: Callable[[Tensor, Tensor], Tensor] | None = None
 
     def mirrored(self, axes: Sequence[int]) -> Inference:
-        """The same, of the mean of the logits over inputs mirrored in every combination of some spatial axes.
-
-        Example:
-            >>> uneven = Inference(lambda model, inputs: inputs + torch.tensor([0.0, 1.0]))
-            >>> uneven.mirrored([0]).infer(nn.Identity(), torch.zeros(1, 1, 2))
-            tensor([[[0.5000, 0.5000]]])
-        """
-        chosen = [[axis + 2 for axis in some] for n in range(len(axes) + 1) for some in combinations(axes, n)]
+        """The same, of the mean of the logits over inputs mirrored in every combination of some spatial axes."""
 
         def infer(model: nn.Module, inputs: Any) -> Tensor:
-            found = (self.infer(model, inputs.flip(some)).flip(some).float() for some in chosen)
-            return functools.reduce(Tensor.add_, found) / len(chosen)
+            return mirrored(lambda given: self.infer(model, given).float(), axes)(inputs)
 
-        return dataclasses.replace(self, infer=infer) if axes else self
+        return dataclasses.replace(self, infer=infer)
 
 
 def run_over(

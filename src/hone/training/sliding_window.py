@@ -14,12 +14,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain, combinations, islice, product
+from itertools import islice, product
 
 import torch
 from torch import Tensor
 
 from hone import checks
+from hone.training.mirroring import mirrored
 from hone.training.window_grid import Grid, blend_weights
 
 Network = Callable[[Tensor], Tensor]
@@ -123,7 +124,6 @@ class _Sliding:
     grid: Grid
     weights: Tensor
     batch_size: int
-    flips: tuple[tuple[int, ...], ...]
     device: torch.device
 
     @staticmethod
@@ -142,12 +142,11 @@ class _Sliding:
             raise checks.invalid("window", f"be {rank} sizes above 0, one a spatial axis of the inputs", tuple(window))
         share = (0.25 if rank == 2 else 0.5) if overlap is None else overlap
         grid = Grid.of(inputs.shape[2:], window, checks.number("overlap", share, at_least=0, below=1))
-        axes = sorted({checks.integer("flips", axis, at_least=0, at_most=rank - 1) + 2 for axis in flips})
-        mirrored = tuple(chain.from_iterable(combinations(axes, count) for count in range(len(axes) + 1)))
+        axes = sorted({checks.integer("flips", axis, at_least=0, at_most=rank - 1) for axis in flips})
         place = device or inputs.device
         blend = blend_weights(window, weights).to(place)
         checks.integer("batch_size", batch_size, at_least=1)
-        return _Sliding(model, grid.pad(inputs), grid, blend, batch_size, mirrored, place)
+        return _Sliding(mirrored(model, axes), grid.pad(inputs), grid, blend, batch_size, place)
 
     def outputs(self) -> Iterator[tuple[int, tuple[int, ...], Tensor]]:
         """(sample, place, (C, *window) logits) of every window, layer by layer along the first axis."""
@@ -160,15 +159,13 @@ class _Sliding:
                 yield n, place, one
 
     def predict(self, patches: Tensor) -> Tensor:
-        """The network's logits, the mean over the mirrored windows."""
+        """The network's logits, of the windows' size."""
         found = self.model(patches)
         if tuple(found.shape[2:]) != self.grid.window:
             raise checks.invalid(
                 "model", f"give logits of the window's size {self.grid.window}", tuple(found.shape[2:])
             )
-        for axes in self.flips[1:]:
-            found = found + self.model(patches.flip(axes)).flip(axes)
-        return found / len(self.flips) if len(self.flips) > 1 else found
+        return found
 
     def sums(self, logits: Tensor, rows: int) -> Tensor:
         """Zeros for the weighted sums of some rows of all samples, where the logits are."""
