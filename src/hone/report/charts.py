@@ -90,10 +90,11 @@ def line_chart(
     levels = levels or {}
     frame = _frame(series, levels, mark, log_y, from_zero)
     levels = {name: value for name, value in levels.items() if frame.y[0] <= value <= frame.y[1]}
-    drawn: list[Content] = [_grid(frame, whole=True), _levels(frame, levels)]
+    lines, names = _levels(frame, levels)
+    drawn: list[Content] = [_grid(frame, whole=True), lines]
     budget = max(8, _POINTS // (4 * max(len(series), 1)))
     drawn += [_curve(frame, item, budget) for item in series]
-    drawn += [_marked(frame, mark), _axis_name(frame, x_name)]
+    drawn += [names, _marked(frame, mark), _axis_name(frame, x_name)]
     return _figure(title, _spoken(title, series, levels), drawn, _legend(series), note)
 
 
@@ -204,17 +205,17 @@ def _dot(frame: Frame, name: str, x: float, y: float, pen: str) -> Markup:
     return element("circle", says, cx=f"{across:.1f}", cy=f"{down:.1f}", r=3, class_=f"dot {pen}")
 
 
-def _levels(frame: Frame, levels: Mapping[str, float]) -> Markup:
-    """Dashed lines with their names beneath, moved apart where two are close; the curves are drawn over them."""
-    drawn, last = [], float("-inf")
+def _levels(frame: Frame, levels: Mapping[str, float]) -> tuple[Markup, Markup]:
+    """Dashed lines, for curves to be drawn over, and their names beneath, moved apart where two are close."""
+    lines, names, last = [], [], float("-inf")
     for name, value in sorted(levels.items(), key=lambda level: -level[1]):
         y = frame.place(frame.x[0], value)[1]
-        drawn.append(element("line", x1=frame.left, x2=frame.right, y1=f"{y:.1f}", y2=f"{y:.1f}", class_="level"))
+        lines.append(element("line", x1=frame.left, x2=frame.right, y1=f"{y:.1f}", y2=f"{y:.1f}", class_="level"))
         if name:
             last = max(y + 14, last + 14)
             label = f"{name} {short(value)}"
-            drawn.append(element("text", label, x=frame.right, y=f"{last:.1f}", class_="axis end halo"))
-    return joined(drawn)
+            names.append(element("text", label, x=frame.right, y=f"{last:.1f}", class_="axis end halo"))
+    return joined(lines), joined(names)
 
 
 def _marked(frame: Frame, mark: Mark | None) -> Markup | None:
