@@ -21,6 +21,7 @@ from .conftest import small_words
 #: Neither batch norm nor dropout, so that one process and two compute the same; augmentation and mixing are the same
 #: anyway, sample by sample. 11 photos validate: an odd number.
 WORDS = ("--model", "own_parts:plain", "--augment", "strong", "--accumulate", "2", "--batch-size", "4", "--lr", "0.01")
+WORDS += ("--precision", "fp32")
 
 
 @pytest.fixture(scope="module")

@@ -147,6 +147,7 @@ def test_the_largest_batch_that_fits_keeps_the_samples_of_an_update(
 
     monkeypatch.setattr(measure, "prepared", short_of_memory)
     words = ["--model", "own_parts:plain", "--image-size", "32", "--updates", "4", "--device", "cpu", "--no-pretrained"]
+    words += ["--precision", "fp32"]
     run, whole = tmp_path / "run", tmp_path / "whole"
     assert cli.main(["fit", str(photos), *words, "--batch-size", "8", "--fit-batch", "--out", str(run)]) == 0
     assert cli.main(["fit", str(photos), *words, "--batch-size", "8", "--out", str(whole)]) == 0

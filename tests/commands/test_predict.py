@@ -20,7 +20,7 @@ Said = pytest.CaptureFixture[str]
 
 @pytest.fixture(scope="module")
 def run(fit: Callable[..., Run], photos: Path) -> Run:
-    return fit(photos, "--updates", "30", "--lr", "0.01")
+    return fit(photos, "--updates", "30", "--lr", "0.01", "--precision", "fp32")
 
 
 def rows_of(file: Path) -> list[dict[str, str]]:

@@ -171,7 +171,7 @@ def test_an_evaluation_with_flips_mirrors_every_axis(run: Run, data: Path, tmp_p
         found.append(json.loads((tmp_path / "m.json").read_text()))
     loaded, kind = hone.load(run), kind_of("segment-volume")
     inference = kind.inference(run.recipe, loaded.preprocessing, loaded.classes)
-    volume = torch.randn(1, 1, 9, 14, 20)
+    volume = torch.randn(1, 1, 16, 16, 24)
     with torch.inference_mode():
         logits = inference.mirrored((0, 1, 2)).infer(loaded.model, volume)
         mirror = inference.mirrored((0, 1, 2)).infer(loaded.model, volume.flip(2, 4)).flip(2, 4)

@@ -97,7 +97,8 @@ def test_a_run_with_many_classes_uses_it(tmp_path: Path, monkeypatch: pytest.Mon
             (tmp_path / "data" / part).mkdir(parents=True, exist_ok=True)
             made = nibabel.Nifti1Image(voxels.astype(np.float32), np.eye(4))
             nibabel.save(made, tmp_path / "data" / part / f"{k}.nii.gz")
-    options = {"model": "many_classes:network", "patch_size": "8", "updates": 3, "device": "cpu", "quiet": True}
+    options = {"model": "many_classes:network", "patch_size": "8", "updates": 3, "device": "cpu", "precision": "fp32"}
+    options["quiet"] = True
     calls: list[Any] = []
     apply = FusedHeadLoss.forward
     monkeypatch.setattr(FusedHeadLoss, "forward", lambda *all: (calls.append(1), apply(*all))[1])

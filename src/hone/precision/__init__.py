@@ -10,6 +10,7 @@ from hone.precision.picture import draw_layers
 from hone.precision.plan import Measurement, Plan, PlanTable, all_plans
 from hone.precision.plan_cache import plan_key, recall_choice, remember_choice, remembered, setup_key
 from hone.precision.scaling import ScaleCollapseError
+from hone.precision.small_convolutions import has_faulty_convolutions, pad_small_convolutions
 from hone.precision.step import Precision, StepResult
 from hone.precision.verdict import Diagnosis, Fault, Layer, Verdict
 
@@ -31,10 +32,12 @@ __all__ = [
     "diagnose",
     "draw_layers",
     "find_batch_size",
+    "has_faulty_convolutions",
     "keep_fp32",
     "largest_batch",
     "measure_plans",
     "native_bf16",
+    "pad_small_convolutions",
     "plan_key",
     "recall_choice",
     "remember_choice",

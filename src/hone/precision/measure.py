@@ -19,6 +19,7 @@ from hone.precision.checkpointing import checkpoint_blocks
 from hone.precision.device import native_bf16
 from hone.precision.memory import PeakMemory, available_bytes
 from hone.precision.plan import Measurement, Plan, PlanTable, all_plans
+from hone.precision.small_convolutions import has_faulty_convolutions, pad_small_convolutions
 from hone.precision.step import Precision
 
 Loss = Callable[[Any, Tensor], Tensor]
@@ -136,6 +137,8 @@ def prepared(
     inputs, target = resized(batch, plan.batch_size)
     if plan.channels_last:
         own, inputs = in_channels_last(own, inputs)
+    if has_faulty_convolutions(device):
+        pad_small_convolutions(own)
     if plan.checkpointing:
         checkpoint_blocks(own)
     run: Callable[..., Any] = torch.compile(own) if plan.compile else own

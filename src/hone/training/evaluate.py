@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from hone.precision import Precision
 from hone.training.distributed import World
-from hone.training.mirroring import mirrored
+from hone.training.mirroring import Network, mirrored
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Outputs:
     loss: float
 
 
-def _call(model: nn.Module, inputs: Any) -> Tensor:
+def _call(model: Network, inputs: Any) -> Tensor:
     logits: Tensor = model(inputs)
     return logits
 
@@ -48,14 +48,14 @@ class Inference:
             voxels that each class shares with the truth. None keeps logits and targets.
     """
 
-    infer: Callable[[nn.Module, Any], Tensor] = _call
+    infer: Callable[[Network, Any], Tensor] = _call
     summarize: Callable[[Tensor, Tensor], Tensor] | None = None
 
     def mirrored(self, axes: Sequence[int]) -> Inference:
         """The same, of the mean of the logits over inputs mirrored in every combination of some spatial axes."""
 
-        def infer(model: nn.Module, inputs: Any) -> Tensor:
-            return mirrored(lambda given: self.infer(model, given).float(), axes)(inputs)
+        def infer(model: Network, inputs: Any) -> Tensor:
+            return self.infer(mirrored(model, axes), inputs)
 
         return dataclasses.replace(self, infer=infer)
 

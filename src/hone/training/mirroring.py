@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import combinations
 
+import torch
 from torch import Tensor
 
 Network = Callable[[Tensor], Tensor]
 
 
 def mirrored(network: Network, axes: Sequence[int]) -> Network:
-    """The mean of a network's outputs over its input mirrored in every combination of some axes.
+    """The mean of a network's outputs over its input mirrored in every combination of some axes, in float32 at least.
 
     Args:
         network: (N, channels, *spatial) -> (N, C, *spatial).
         axes: spatial ones, from 0; none leaves the network as it is.
 
     Example:
-        >>> import torch
         >>> mirrored(lambda x: x + torch.tensor([0.0, 1.0]), [0])(torch.zeros(1, 1, 2))
         tensor([[[0.5000, 0.5000]]])
     """
@@ -27,6 +27,7 @@ def mirrored(network: Network, axes: Sequence[int]) -> Network:
 
     def mean(inputs: Tensor) -> Tensor:
         found = network(inputs)
+        found = found.to(torch.promote_types(found.dtype, torch.float32))
         for some in further:
             found = found + network(inputs.flip(some)).flip(some)
         return found / (1 + len(further))

@@ -32,7 +32,7 @@ def whole_or_windows(model: Network, inputs: Tensor, preprocessing: MaskPreproce
     """
     height, width = inputs.shape[2:]
     if fits(height, width, preprocessing):
-        return model(_filled(inputs, preprocessing.multiple))[..., :height, :width]
+        return model(_filled(inputs, preprocessing))[..., :height, :width]
     window = 2 * (window_side(preprocessing),)
     return sliding_window(model, inputs, window, overlap=preprocessing.overlap)
 
@@ -98,10 +98,18 @@ def fits(height: int, width: int, preprocessing: MaskPreprocessing) -> bool:
     return height * width <= _WHOLE * window_side(preprocessing) ** 2
 
 
-def _filled(inputs: Tensor, multiple: int) -> Tensor:
-    """With zeros, the mean colour, below and to the right, up to sides that the network takes."""
-    below, beside = (-side % multiple for side in inputs.shape[2:])
-    return pad(inputs, (0, beside, 0, below)) if below or beside else inputs
+def _filled(inputs: Tensor, preprocessing: MaskPreprocessing) -> Tensor:
+    """With the border of :func:`_bordered`, normalised, below and to the right, up to sides that the network takes."""
+    height, width = inputs.shape[2:]
+    below, beside = (-side % preprocessing.multiple for side in (height, width))
+    if not (below or beside):
+        return inputs
+    mean, std = (inputs.new_tensor(values)[:, None, None] for values in (preprocessing.mean, preprocessing.std))
+    border = ((255 * mean).round() / 255 - mean) / std
+    filled = pad(inputs, (0, beside, 0, below))
+    filled[..., height:, :] = border
+    filled[..., width:] = border
+    return filled
 
 
 def _bordered(image: Tensor, size: tuple[int, int], preprocessing: MaskPreprocessing) -> Tensor:
