@@ -2,6 +2,7 @@
 
 from hone.precision.batch_size import accumulation, largest_batch
 from hone.precision.checkpointing import blocks_of, checkpoint_blocks
+from hone.precision.cpu_convolutions import has_faulty_convolutions, mend_convolutions
 from hone.precision.device import native_bf16, usable_kind
 from hone.precision.doctor import diagnose
 from hone.precision.keep import keep_fp32
@@ -10,7 +11,6 @@ from hone.precision.picture import draw_layers
 from hone.precision.plan import Measurement, Plan, PlanTable, all_plans
 from hone.precision.plan_cache import plan_key, recall_choice, remember_choice, remembered, setup_key
 from hone.precision.scaling import ScaleCollapseError
-from hone.precision.small_convolutions import has_faulty_convolutions, pad_small_convolutions
 from hone.precision.step import Precision, StepResult
 from hone.precision.verdict import Diagnosis, Fault, Layer, Verdict
 
@@ -36,8 +36,8 @@ __all__ = [
     "keep_fp32",
     "largest_batch",
     "measure_plans",
+    "mend_convolutions",
     "native_bf16",
-    "pad_small_convolutions",
     "plan_key",
     "recall_choice",
     "remember_choice",

@@ -16,10 +16,10 @@ from torch.optim import Optimizer
 from hone.checks import integer
 from hone.precision.batch_size import is_out_of_memory, largest_batch
 from hone.precision.checkpointing import checkpoint_blocks
+from hone.precision.cpu_convolutions import has_faulty_convolutions, mend_convolutions
 from hone.precision.device import native_bf16
 from hone.precision.memory import PeakMemory, available_bytes
 from hone.precision.plan import Measurement, Plan, PlanTable, all_plans
-from hone.precision.small_convolutions import has_faulty_convolutions, pad_small_convolutions
 from hone.precision.step import Precision
 
 Loss = Callable[[Any, Tensor], Tensor]
@@ -138,7 +138,7 @@ def prepared(
     if plan.channels_last:
         own, inputs = in_channels_last(own, inputs)
     if has_faulty_convolutions(device):
-        pad_small_convolutions(own)
+        mend_convolutions(own)
     if plan.checkpointing:
         checkpoint_blocks(own)
     run: Callable[..., Any] = torch.compile(own) if plan.compile else own

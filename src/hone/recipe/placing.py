@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from hone.precision import has_faulty_convolutions, keep_fp32, pad_small_convolutions
+from hone.precision import has_faulty_convolutions, keep_fp32, mend_convolutions
 
 #: Rank of a weight -> the layout in which its channels lie last.
 _CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
@@ -34,5 +34,5 @@ def place(model: nn.Module, device: torch.device, layout: str, float32: Sequence
                     tensor.data = tensor.contiguous(memory_format=_CHANNELS_LAST[tensor.ndim])
     keep_fp32(model, *float32)
     if has_faulty_convolutions(device):
-        pad_small_convolutions(model)
+        mend_convolutions(model)
     return model

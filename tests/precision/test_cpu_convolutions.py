@@ -1,4 +1,4 @@
-"""Where a kernel is larger than its input, what a convolution gives and learns is what its formula says."""
+"""What a convolution gives and learns is what its formula says, whatever the size of its input."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hone.precision import Precision, has_faulty_convolutions, pad_small_convolutions
+from hone.precision import Precision, has_faulty_convolutions, mend_convolutions
 
 CASES: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
     "two frames under three": (nn.Conv3d(16, 16, 3, padding=1, bias=False), (2, 5, 5)),
@@ -22,7 +22,11 @@ CASES: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
     "a column of pixels": (nn.Conv2d(16, 16, 3, stride=2, padding=1), (4, 1)),
     "transposed": (nn.ConvTranspose3d(8, 24, 5, padding=2), (4, 5, 2)),
     "upsampling": (nn.ConvTranspose3d(8, 8, 3, stride=2, padding=1, output_padding=1), (1, 2, 2)),
-    "upsampling an image": (nn.ConvTranspose2d(8, 8, (5, 3), stride=2, padding=(2, 1)), (1, 2)),
+    "upsampling an image": (nn.ConvTranspose2d(8, 8, (5, 3), stride=2, padding=(2, 1)), (2, 1)),
+    "depthwise, strided": (nn.Conv2d(16, 16, 3, stride=2, padding=1, groups=16), (9, 8)),
+    "depthwise, wide": (nn.Conv2d(16, 16, 5, padding=2, groups=16, bias=False), (4, 4)),
+    "depthwise, in several parts": (nn.Conv2d(96, 96, 3, stride=2, padding=1, groups=96), (70, 70)),
+    "depthwise, a column": (nn.Conv2d(16, 16, 5, stride=2, padding=2, groups=16), (6, 1)),
 }
 
 
@@ -53,15 +57,26 @@ def learned(layer: nn.Module, inputs: Tensor, kind: str | None) -> list[Tensor]:
 def test_outputs_and_gradients_are_those_of_float64(name: str, kind: str) -> None:
     layer, size = CASES[name]
     layer = copy.deepcopy(layer)
-    assert pad_small_convolutions(layer) == [""]
-    inputs = torch.randn(3, layer.weight.shape[0 if "Transpose" in type(layer).__name__ else 1], *size)  # type: ignore[union-attr, index]
-    if name == "depthwise":
-        inputs = torch.randn(3, 8, *size)
+    assert mend_convolutions(layer) == [""]
+    inputs = torch.randn(3, layer.in_channels, *size)  # type: ignore[arg-type]
     tolerance = 1e-5 if kind == "fp32" else 0.02
     for _ in range(3):
         for ours, true in zip(learned(layer, inputs, kind), learned(CASES[name][0], inputs, None), strict=True):
             assert ours.shape == true.shape
             assert (ours.double() - true).abs().max() <= tolerance * true.abs().max()
+
+
+@pytest.mark.parametrize("frozen", ["inputs", "weight"])
+def test_only_what_is_asked_for(frozen: str) -> None:
+    """Inputs of a first layer, and frozen weights, have no gradient."""
+    layer = nn.Conv2d(8, 8, 3, stride=2, padding=1, groups=8)
+    mend_convolutions(layer)
+    layer.weight.requires_grad_(frozen != "weight")
+    inputs = torch.randn(2, 8, 9, 9, requires_grad=frozen != "inputs")
+    with Precision("bf16", "cpu").autocast():
+        layer(inputs).float().square().sum().backward()
+    assert (inputs.grad is None) == (frozen == "inputs") and (layer.weight.grad is None) == (frozen == "weight")
+    assert layer.bias is not None and layer.bias.grad is not None and layer.bias.grad.dtype is torch.float32
 
 
 def test_a_large_input_takes_the_layers_own_path(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,7 +87,7 @@ def test_a_large_input_takes_the_layers_own_path(monkeypatch: pytest.MonkeyPatch
     own = nn.Conv3d._conv_forward
     monkeypatch.setattr(nn.Conv3d, "_conv_forward", lambda *given: (calls.append(1), own(*given))[1])
     padded = copy.deepcopy(layer)
-    pad_small_convolutions(padded)
+    mend_convolutions(padded)
     assert torch.equal(padded(inputs), expected) and calls == [1]
     padded(inputs[:, :, :2])
     assert calls == [1]
@@ -87,7 +102,7 @@ def test_who_has_neighbours_and_no_forward_of_its_own() -> None:
         nn.Conv2d(1, 2, 3), nn.Conv2d(2, 2, 1), nn.Conv2d(2, 2, 3, padding=1, padding_mode="reflect"), Own(2, 2, 3)
     )
     keys = list(model.state_dict())
-    assert pad_small_convolutions(model) == ["0"] and pad_small_convolutions(model) == []
+    assert mend_convolutions(model) == ["0"] and mend_convolutions(model) == []
     assert isinstance(model[0], nn.Conv2d) and type(model[0]).__name__ == "Conv2d" and list(model.state_dict()) == keys
 
 
@@ -95,14 +110,14 @@ def test_an_output_size_is_heeded() -> None:
     layer = nn.ConvTranspose2d(2, 2, 3, stride=2, padding=1)
     inputs = torch.randn(1, 2, 2, 2)
     expected = layer(inputs, output_size=[4, 4])
-    pad_small_convolutions(layer)
+    mend_convolutions(layer)
     assert torch.equal(layer(inputs, output_size=[4, 4]), expected)
 
 
 def test_an_unbatched_input() -> None:
     layer = nn.Conv3d(2, 4, 3, padding=1)
     expected = layer(inputs := torch.randn(2, 1, 4, 4))
-    pad_small_convolutions(layer)
+    mend_convolutions(layer)
     torch.testing.assert_close(layer(inputs), expected)
 
 
