@@ -16,7 +16,7 @@ from torch import Tensor
 
 from hone import cli
 from hone.models import import_name
-from hone.recipe import Run, length
+from hone.recipe import Run, length, strategy
 from hone.recipe.averages import Averages
 from hone.recipe.run import _Training
 from hone.training import read_record, standard_error
@@ -196,6 +196,17 @@ def test_random_weights_have_no_probe_to_train_from(many: Path, tmp_path: Path) 
     recipe = Run(tmp_path / "run").recipe
     assert (recipe.head, recipe.averages, recipe.norm) == ("random", "ema", "follow")
     assert (recipe.batch_size, recipe.max_norm, recipe.train_size) == (32, 1.0, None)
+
+
+@pytest.mark.parametrize(
+    ("native", "words", "epochs"), [(False, (), 3), (True, (), 5), (True, ("--precision", "fp32"), 3)]
+)
+def test_a_run_is_longer_where_bf16_is_native(
+    run: Fit, many: Path, monkeypatch: pytest.MonkeyPatch, native: bool, words: tuple[str, ...], epochs: int
+) -> None:
+    monkeypatch.setattr(strategy, "native_bf16", lambda device: native)
+    monkeypatch.setattr(strategy, "_CPU_IMAGES", {"fp32": 3 * 48, "bf16": 5 * 48})
+    assert run(many, *words).recipe.updates == epochs * 6
 
 
 def test_a_run_is_longer_where_a_probe_explains_little(run: Fit, many: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from hone.data import Examples, Splits
+from hone.precision import native_bf16
 from hone.recipe.choices import crop_size, head_start, image_size, passes
 from hone.recipe.schema import Recipe
 from hone.recipe.source import Target
@@ -24,8 +25,9 @@ _FEW = 10
 _FEW_NUMBERS = 50
 #: Few photos say more in several views: so many each at most, and so many in all on a CPU and elsewhere.
 _PROBE_VIEWS, _VIEWED = 8, {"cpu": 300, "other": 4_000}
-#: On a CPU a run sees about so many images, at least and at most so often; elsewhere it has the updates of `choices`.
-_CPU_IMAGES, _CPU_EPOCHS = 1_600, (3, 8)
+#: On a CPU a run sees about so many images, more where bf16 is native, at least and at most so often; elsewhere
+#: it has the updates of `choices`.
+_CPU_IMAGES, _CPU_EPOCHS = {"fp32": 1_600, "bf16": 3_200}, (3, 8)
 #: Samples of an update where a whole network trains from a probe on a CPU, by a rule that bounds its steps.
 _SMALL_BATCH, _ADAPTIVE = 8, ("Adam", "AdamW", "NAdam", "RAdam")
 #: Rates fall by this factor a block where attention blocks repeat (BEiT, MAE); a convolutional trunk keeps one rate.
@@ -163,7 +165,8 @@ def _of_finetuning(stated: Recipe, recipe: Recipe, target: Target, splits: Split
     if recipe.layer_decay is None:
         taken["layer_decay"] = layer_decay(target.model)
     if on_cpu and not recipe.states_length:
-        taken["epochs"] = passes(_CPU_IMAGES, len(splits.train), *_CPU_EPOCHS)
+        is_fast = native_bf16(world.device) and recipe.precision in ("auto", "bf16")
+        taken["epochs"] = passes(_CPU_IMAGES["bf16" if is_fast else "fp32"], len(splits.train), *_CPU_EPOCHS)
     if on_cpu and trains_from_probe(recipe, target, splits):
         taken |= _short_steps(stated, recipe, target, world)
     return taken
