@@ -199,14 +199,14 @@ def test_random_weights_have_no_probe_to_train_from(many: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("native", "words", "epochs"), [(False, (), 3), (True, (), 5), (True, ("--precision", "fp32"), 3)]
+    ("native", "more", "epochs"), [(False, (), 3), (True, (), 5), (True, ("--precision", "fp32"), 3)]
 )
 def test_a_run_is_longer_where_bf16_is_native(
-    run: Fit, many: Path, monkeypatch: pytest.MonkeyPatch, native: bool, words: tuple[str, ...], epochs: int
+    run: Fit, many: Path, monkeypatch: pytest.MonkeyPatch, native: bool, more: tuple[str, ...], epochs: int
 ) -> None:
     monkeypatch.setattr(strategy, "native_bf16", lambda device: native)
     monkeypatch.setattr(strategy, "_CPU_IMAGES", {"fp32": 3 * 48, "bf16": 5 * 48})
-    assert run(many, *words).recipe.updates == epochs * 6
+    assert run(many, *more).recipe.updates == epochs * 6
 
 
 def test_a_run_is_longer_where_a_probe_explains_little(run: Fit, many: Path, monkeypatch: pytest.MonkeyPatch) -> None:
