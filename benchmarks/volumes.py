@@ -6,6 +6,8 @@
     python benchmarks/volumes.py memory                    peak of a training step with 2 and with 104 classes
     python benchmarks/volumes.py predict RUN X Y Z         hone predict on a made volume, its memory sampled
 
+Both in bf16 (MONAI by torch.autocast) where the processor has it, else in fp32.
+
 The recipe of MONAI: CacheDataset with LoadImage, Orientation, Spacing and NormalizeIntensity cached, then random crop,
 affine and intensities; DiceCELoss; AdamW, warm-up and cosine; sliding_window_inference with Gaussian weights.
 """
@@ -32,6 +34,20 @@ os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 PATCH, BATCH, LR = (40, 56, 40), 2, 1e-3
 NETWORK = {"channels": (16, 32, 64, 128), "strides": (2, 2, 2), "num_res_units": 2, "norm": "INSTANCE"}
 GOAL = 0.82
+
+
+def kind() -> str:
+    """The numbers of both sides."""
+    from hone.precision import native_bf16
+
+    return "bf16" if native_bf16("cpu") else "fp32"
+
+
+def autocast() -> Any:
+    """MONAI's mixed precision, as its users write it."""
+    import torch
+
+    return torch.autocast("cpu", torch.bfloat16, enabled=kind() == "bf16")
 
 
 def monai_loader(data: str, part: str, augment: bool) -> Any:
@@ -98,7 +114,8 @@ def train_monai(data: str, epochs: int) -> Iterator[dict[str, float]]:
         model.train()
         begin = time.perf_counter()
         for batch in train:
-            value = loss(model(batch["image"].as_tensor()), batch["label"].as_tensor())
+            with autocast():
+                value = loss(model(batch["image"].as_tensor()), batch["label"].as_tensor())
             value.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
@@ -107,7 +124,7 @@ def train_monai(data: str, epochs: int) -> Iterator[dict[str, float]]:
         training += time.perf_counter() - begin
         metric = DiceMetric(include_background=False, num_classes=3)
         model.eval()
-        with torch.inference_mode():
+        with torch.inference_mode(), autocast():
             for batch in val:
                 logits = sliding_window_inference(batch["image"].as_tensor(), PATCH, 4, model, 0.5, mode="gaussian")
                 metric(logits.argmax(1, keepdim=True), batch["label"].as_tensor())
@@ -140,7 +157,7 @@ def train_hone(data: str, epochs: int) -> Iterator[dict[str, float]]:
             str(updates),
         ]
         words += ["--batch-size", str(BATCH), "--lr", str(LR), "--patch-size", "x".join(map(str, PATCH))]
-        words += ["--precision", "fp32"]
+        words += ["--precision", kind()]
         stamps: list[tuple[float, float]] = []
         follow = threading.Thread(target=_stamp, args=(Path(folder, "run", "metrics.jsonl"), stamps, epochs))
         follow.start()
@@ -197,6 +214,7 @@ def hone_updates(data: str) -> Iterator[Any]:
     from hone.data.volumes import VolumeBatches, VolumePreprocessing, read_volumes
     from hone.data.volumes.preprocessing import normalizations
     from hone.losses import SoftmaxDiceCELoss
+    from hone.precision import Precision
     from hone.recipe.placing import place
     from hone.training import updates
 
@@ -205,7 +223,10 @@ def hone_updates(data: str) -> Iterator[Any]:
     batches = VolumeBatches(train, preprocessing, batch_size=BATCH, channels_last=True)
     model = place(UNet(3, 1, 3, **NETWORK), torch.device("cpu"), "channels_last")
     optimizer = torch.optim.AdamW(model.parameters(), LR, fused=True)
-    return updates(model, SoftmaxDiceCELoss(), optimizer, batches.batches, total_updates=10**6, max_norm=1.0)
+    precision = Precision(kind(), "cpu")
+    return updates(
+        model, SoftmaxDiceCELoss(), optimizer, batches.batches, total_updates=10**6, max_norm=1.0, precision=precision
+    )
 
 
 def monai_updates(data: str) -> Iterator[Any]:
@@ -219,7 +240,8 @@ def monai_updates(data: str) -> Iterator[Any]:
     loss, optimizer = DiceCELoss(to_onehot_y=True, softmax=True), torch.optim.AdamW(model.parameters(), LR, fused=True)
     while True:
         for batch in loader:
-            value = loss(model(batch["image"].as_tensor()), batch["label"].as_tensor())
+            with autocast():
+                value = loss(model(batch["image"].as_tensor()), batch["label"].as_tensor())
             value.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()

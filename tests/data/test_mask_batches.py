@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hone.data.masks import MaskBatches, MaskedImages, MaskExamples, MaskPreprocessing, WholeImages, read_masks
-from hone.data.masks.augmentation import AUGMENTS, MaskAugmentation
+from hone.data.masks.augmentation import AUGMENTS, MaskAugmentation, Strength
 
 from .made_masks import mask_data
 
@@ -65,6 +65,20 @@ def test_every_pixel_keeps_its_class(augment: str, side: int) -> None:
                 colours = crop[1:-1, 1:-1, :3][inside].float()
                 assert colours.std(0, correction=0).max() < 12, (seed, value)
     assert {0, 1, 2} <= shown
+
+
+@pytest.mark.parametrize("augment", ["light", "strong"])
+@pytest.mark.parametrize("levels", [(4, 16, 30), (215, 230, 240)])
+def test_a_dark_or_pale_image_keeps_what_it_shows(augment: str, levels: tuple[int, int, int]) -> None:
+    """Micrographs and X-rays use a small part of the range: their classes must stay apart there."""
+    mask = torch.zeros(32, 32, 1, dtype=torch.uint8)
+    mask[8:24, 8:24], mask[12:20, 12:20] = 1, 2
+    image = torch.tensor(levels, dtype=torch.uint8)[mask.long()].expand(32, 32, 3)
+    augmentation = MaskAugmentation(Strength(**{**vars(AUGMENTS[augment]), "scale": (1.0, 1.0)}), 32, (0.0, 0.0, 0.0))
+    for seed in range(50):
+        crop = augmentation(torch.cat([image, mask], dim=2), seed).float()
+        means = [crop[..., :3][crop[..., 3] == value].mean() for value in (0, 1, 2)]
+        assert means[0] < means[1] - 2 and means[1] < means[2] - 2, seed
 
 
 def test_what_is_around_a_small_image_counts_nowhere() -> None:

@@ -21,8 +21,8 @@ class Strength:
 
     Attributes:
         scale: an image is reduced or enlarged by a factor log-uniform in this range.
-        brightness: added, at most this share of the whole range, and taken off likewise.
-        contrast: factor on the distance from mid-grey, at most 1 + this, at least 1 - this.
+        brightness: factor on the distance from black, in a pale crop from white: at most 1 + this, at least 1 - this.
+        contrast: factor on the distance from the crop's mean, likewise.
         colour: factor on each channel, likewise.
         mirror: whether images are mirrored left and right.
         turns: whether they are mirrored up and down and turned by quarters too, as microscopes and satellites allow.
@@ -38,8 +38,8 @@ class Strength:
 
 AUGMENTS = {
     "none": Strength(),
-    "light": Strength((0.75, 1.5), 0.1, 0.2, 0.05, mirror=True),
-    "strong": Strength((0.5, 2.0), 0.2, 0.4, 0.1, mirror=True, turns=True),
+    "light": Strength((0.75, 1.5), 0.2, 0.2, 0.05, mirror=True),
+    "strong": Strength((0.5, 2.0), 0.4, 0.4, 0.1, mirror=True, turns=True),
 }
 #: Share of the crops that are laid over a pixel of a class that is drawn from those the image shows, each as likely.
 AIMED = 0.33
@@ -140,12 +140,20 @@ class MaskAugmentation:
         return crop.transpose(0, 1) if chance.random() < 0.5 else crop
 
     def _coloured(self, crop: Tensor, chance: random.Random) -> Tensor:
-        """``x <- (x - 127.5) contrast colour_c + 127.5 + 255 brightness``, of the image alone."""
+        """``x <- m + (x - m) contrast``, then ``x <- e + (x - e) brightness colour_c``, of the image alone.
+
+        m is the crop's mean, and e the end of the range that is nearer to it, black or white: a dark micrograph and a
+        pale one keep what they show, where shifts and a middle that suit photos would leave nothing of it.
+        """
         strength = self.strength
         if not (strength.brightness or strength.contrast or strength.colour):
             return crop
         contrast = 1 + chance.uniform(-strength.contrast, strength.contrast)
-        colour = torch.tensor([1 + chance.uniform(-strength.colour, strength.colour) for _ in range(3)])
-        shift = 127.5 + 255 * chance.uniform(-strength.brightness, strength.brightness)
-        image = (crop[..., :3] - 127.5).mul_(contrast * colour).add_(shift).round_().clamp_(0, 255)
+        factor = torch.tensor([1 + chance.uniform(-strength.colour, strength.colour) for _ in range(3)])
+        factor *= 1 + chance.uniform(-strength.brightness, strength.brightness)
+        image = crop[..., :3].float()
+        mean = image.mean().item()
+        end = 0.0 if mean <= 127.5 else 255.0
+        # Both at once: ((x - m) contrast + m - e) factor + e.
+        image.sub_(mean).mul_(contrast).add_(mean - end).mul_(factor).add_(end).round_().clamp_(0, 255)
         return torch.cat([image.to(torch.uint8), crop[..., 3:]], dim=2)
