@@ -74,6 +74,13 @@ def test_a_band_reaches_from_low_to_high() -> None:
     np.testing.assert_allclose(values, [1.5, 2.5, 3.5, 2.5, 1.5, 0.5], atol=0.02)
 
 
+@pytest.mark.parametrize(("curve", "end"), [([0.9, 0.7, 0.88, 0.88], "left"), ([0.88, 0.88, 0.7, 0.9], "right")])
+def test_the_name_of_a_level_stands_where_no_curve_is(curve: list[float], end: str) -> None:
+    chart = str(line_chart("accuracy", [Series("run", [0, 1, 2, 3], curve)], levels={"probe": 0.89}))
+    name = re.search(r'<text[^>]*class="axis([^"]*) halo"[^>]*>probe 0.89', chart)
+    assert name is not None and name[1] == ("" if end == "left" else " end")
+
+
 def test_a_level_far_away_does_not_flatten_the_curves() -> None:
     series = [Series("accuracy", range(10), [0.80 + i / 100 for i in range(10)])]
     near = line_chart("accuracy", series, levels={"probe": 0.78})

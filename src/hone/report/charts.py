@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from .axes import Frame, log_ticks, smooth, span, thin, ticks
 from .markup import Content, Markup, element, joined
 from .wording import short, tick_texts
@@ -90,7 +92,7 @@ def line_chart(
     levels = levels or {}
     frame = _frame(series, levels, mark, log_y, from_zero)
     levels = {name: value for name, value in levels.items() if frame.y[0] <= value <= frame.y[1]}
-    lines, names = _levels(frame, levels)
+    lines, names = _levels(frame, levels, series)
     drawn: list[Content] = [_grid(frame, whole=True), lines]
     budget = max(8, _POINTS // (4 * max(len(series), 1)))
     drawn += [_curve(frame, item, budget) for item in series]
@@ -205,8 +207,11 @@ def _dot(frame: Frame, name: str, x: float, y: float, pen: str) -> Markup:
     return element("circle", says, cx=f"{across:.1f}", cy=f"{down:.1f}", r=3, class_=f"dot {pen}")
 
 
-def _levels(frame: Frame, levels: Mapping[str, float]) -> tuple[Markup, Markup]:
-    """Dashed lines, for curves to be drawn over, and their names beneath, moved apart where two are close."""
+def _levels(frame: Frame, levels: Mapping[str, float], series: Sequence[Series]) -> tuple[Markup, Markup]:
+    """Dashed lines, for curves to be drawn over, and their names beneath, moved apart where two are close.
+
+    A name stands at the right end, or at the left one where the curves leave more room.
+    """
     lines, names, last = [], [], float("-inf")
     for name, value in sorted(levels.items(), key=lambda level: -level[1]):
         y = frame.place(frame.x[0], value)[1]
@@ -214,8 +219,25 @@ def _levels(frame: Frame, levels: Mapping[str, float]) -> tuple[Markup, Markup]:
         if name:
             last = max(y + 14, last + 14)
             label = f"{name} {short(value)}"
-            names.append(element("text", label, x=frame.right, y=f"{last:.1f}", class_="axis end halo"))
+            width = 6 * len(label)
+            left, right = (_hidden(frame, series, x, width, last) for x in (frame.left, frame.right - width))
+            end = ("", frame.left) if left < right else (" end", frame.right)
+            names.append(element("text", label, x=end[1], y=f"{last:.1f}", class_=f"axis{end[0]} halo"))
     return joined(lines), joined(names)
+
+
+def _hidden(frame: Frame, series: Sequence[Series], left: float, width: float, base: float) -> int:
+    """How much of the curves a line of text on ``base`` would hide: of twenty places along it."""
+    low, high = frame.x
+    places = [low + (left - frame.left + width * k / 19) / (frame.right - frame.left) * (high - low) for k in range(20)]
+    heights = [
+        frame.place(x, y)[1]
+        for item in series
+        if len(item.x)
+        for x, y in zip(places, np.interp(places, item.x, item.y, math.nan, math.nan).tolist(), strict=True)
+        if frame.shows(y)
+    ]
+    return sum(base - 12 < height < base + 4 for height in heights)
 
 
 def _marked(frame: Frame, mark: Mark | None) -> Markup | None:
