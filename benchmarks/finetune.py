@@ -3,9 +3,9 @@
     python benchmarks/finetune.py run DATA WEIGHTS RESULTS.jsonl [--sizes 5,20,80] [--seeds 0-9] [--methods hone,...]
     python benchmarks/finetune.py table RESULTS.jsonl
 
-Same backbone (MobileNetV2, ImageNet), 160 px; the peers in batches of 32 and fp32, their default. Of each class so many training photos, drawn by the
-seed; val is halved class by class: the better half of an epoch is chosen on one half, and the score is that of the
-other. Every run is a process of its own and appends a line; what is in RESULTS already is not run again, so the table
+Same backbone (MobileNetV2, ImageNet), 160 px; the peers in batches of 32 and fp32, their default. Of each class so many
+training photos, drawn by the seed; val is halved class by class: the best epoch is chosen on one half, and the score is
+that of the other. Every run is a process of its own and appends a line; what is in RESULTS already is not run again, so the table
 can be filled in pieces. The peers are their own recipes in plain torch:
 
     full    full fine-tuning as a Lightning user writes it: AdamW 3e-4, cosine, 5 epochs, all layers, norms moving
