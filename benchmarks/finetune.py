@@ -5,8 +5,8 @@
 
 Same backbone (MobileNetV2, ImageNet), 160 px; the peers in batches of 32 and fp32, their default. Of each class so many
 training photos, drawn by the seed; val is halved class by class: the best epoch is chosen on one half, and the score is
-that of the other. Every run is a process of its own and appends a line; what is in RESULTS already is not run again, so the table
-can be filled in pieces. The peers are their own recipes in plain torch:
+that of the other. Every run is a process of its own and appends a line; what is in RESULTS already is not run again, so
+the table can be filled in pieces. The peers are their own recipes in plain torch:
 
     full    full fine-tuning as a Lightning user writes it: AdamW 3e-4, cosine, 5 epochs, all layers, norms moving
     fastai  fine_tune(4): one frozen epoch of the head, then one-cycle over all layers, rates spread a hundredfold
