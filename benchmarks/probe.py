@@ -6,8 +6,8 @@ Every run is a process of its own, at 160 px, batches of 32, centre crops, no lo
 are by default. Each clock runs from the first photo to the last, decoding and evaluations included (a peer's after each
 epoch, as their loops do), the imports not. Processor seconds of all threads stand beside, which suffer less from
 neighbours: hone's are of the whole process, its imports included. A peer's time is that of 20 epochs; where EPOCHS is
-less (a slow machine), 20 times the median of those epochs, and the line says so. fastai and Lightning are left out where
-they are not installed.
+less (a slow machine), 20 times the median of those epochs, and the line says so. fastai and Lightning are left out
+where they are not installed.
 """
 
 from __future__ import annotations
