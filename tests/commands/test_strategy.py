@@ -204,7 +204,7 @@ def test_random_weights_have_no_probe_to_train_from(many: Path, tmp_path: Path) 
 def test_a_run_is_longer_where_bf16_is_native(
     run: Fit, many: Path, monkeypatch: pytest.MonkeyPatch, native: bool, more: tuple[str, ...], epochs: int
 ) -> None:
-    monkeypatch.setattr(strategy, "native_bf16", lambda device: native)
+    monkeypatch.setattr("hone.precision.device.native_bf16", lambda device: native)
     monkeypatch.setattr(strategy, "_CPU_IMAGES", {"fp32": 3 * 48, "bf16": 5 * 48})
     assert run(many, *more).recipe.updates == epochs * 6
 

@@ -18,7 +18,10 @@ import hone
 from hone import cli
 from hone.recipe import Run
 from hone.recipe.kinds import kind_of
+from hone.recipe.kinds.volume_plan import multiples_of
+from hone.recipe.kinds.volumes import window_for
 from hone.report import Result
+from hone.training import sliding_window
 
 from .killing import killed_run
 from .made import differing
@@ -177,6 +180,11 @@ def test_an_evaluation_with_flips_mirrors_every_axis(run: Run, data: Path, tmp_p
         mirror = inference.mirrored((0, 1, 2)).infer(loaded.model, volume.flip(2, 4)).flip(2, 4)
         assert torch.allclose(logits, mirror, atol=1e-4)
         assert not torch.allclose(inference.infer(loaded.model, volume), logits, atol=1e-4)
+        # Of a size that no window has: as the windows of a prediction, mirrored each.
+        odd = torch.randn(1, 1, 9, 14, 20)
+        window = window_for(odd.shape[2:], loaded.preprocessing.patch_size, multiples_of(run.recipe.model))
+        expected = sliding_window(loaded.model, odd, window, overlap=loaded.preprocessing.overlap, flips=(0, 1, 2))
+        assert torch.allclose(inference.mirrored((0, 1, 2)).infer(loaded.model, odd), expected, atol=1e-5)
     assert found[0]["loss"] != found[1]["loss"]
 
 

@@ -114,6 +114,16 @@ def test_an_output_size_is_heeded() -> None:
     assert torch.equal(layer(inputs, output_size=[4, 4]), expected)
 
 
+@pytest.mark.parametrize("count", [0, 1])
+def test_batches_of_none_and_of_one(count: int) -> None:
+    layer = nn.Conv2d(4, 4, 3, stride=2, padding=1, groups=4)
+    mend_convolutions(layer)
+    with Precision("bf16", "cpu").autocast():
+        layer(torch.ones(count, 4, 8, 8)).float().sum().backward()
+    assert layer.bias is not None and layer.bias.grad is not None
+    assert layer.bias.grad.tolist() == [16.0 * count] * 4
+
+
 def test_an_unbatched_input() -> None:
     layer = nn.Conv3d(2, 4, 3, padding=1)
     expected = layer(inputs := torch.randn(2, 1, 4, 4))

@@ -3,7 +3,7 @@
 from hone.precision.batch_size import accumulation, largest_batch
 from hone.precision.checkpointing import blocks_of, checkpoint_blocks
 from hone.precision.cpu_convolutions import has_faulty_convolutions, mend_convolutions
-from hone.precision.device import native_bf16, usable_kind
+from hone.precision.device import is_fast_bf16, native_bf16, usable_kind
 from hone.precision.doctor import diagnose
 from hone.precision.keep import keep_fp32
 from hone.precision.measure import find_batch_size, measure_plans
@@ -33,6 +33,7 @@ __all__ = [
     "draw_layers",
     "find_batch_size",
     "has_faulty_convolutions",
+    "is_fast_bf16",
     "keep_fp32",
     "largest_batch",
     "measure_plans",

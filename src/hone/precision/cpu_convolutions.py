@@ -41,7 +41,8 @@ def mend_convolutions(model: nn.Module) -> list[str]:
     Everything else is left as it is. State dict keys, and ``isinstance``, stay.
 
     Args:
-        model: any model; convolutions with a forward of their own (weight standardisation, "same" padding) are left.
+        model: any model; convolutions with a forward of their own (timm's weight standardisation, TensorFlow's "same"
+            padding) are left.
 
     Returns:
         The names of the convolutions that were changed: those over neighbours.
@@ -116,7 +117,7 @@ class _Float32Gradients(torch.autograd.Function):
         asked = list(ctx.needs_input_grad[:3])
         whole = torch.empty_like(inputs, dtype=ctx.kinds[0]) if asked[0] else None
         of_weight, of_bias = torch.zeros_like(weight, dtype=torch.float32), weight.new_zeros(len(weight)).float()
-        count = max(1, _AT_ONCE // inputs[0].numel())
+        count = max(1, _AT_ONCE // max(1, inputs.shape[1:].numel()))
         for first in range(0, len(inputs), count):
             part = slice(first, first + count)
             given = gradient[part].float(), inputs[part].float(), weight.float()

@@ -40,6 +40,16 @@ def native_bf16(device: torch.device | str) -> bool:
     return False
 
 
+def is_fast_bf16(kind: str, device: torch.device | str) -> bool:
+    """Whether ``kind`` is bfloat16, or leaves the choice, on a device that has it natively.
+
+    Example:
+        >>> is_fast_bf16("fp32", "cpu"), is_fast_bf16("auto", "meta")
+        (False, False)
+    """
+    return kind in ("auto", "bf16") and native_bf16(device)
+
+
 def resolve_kind(kind: str, device: torch.device | str) -> str:
     """The format that ``kind`` means on ``device``; "auto" is bf16 where that is native, else fp32.
 

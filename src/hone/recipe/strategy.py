@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from hone.data import Examples, Splits
-from hone.precision import native_bf16
+from hone.precision import is_fast_bf16
 from hone.recipe.choices import crop_size, head_start, image_size, passes
 from hone.recipe.schema import Recipe
 from hone.recipe.source import Target
@@ -165,8 +165,8 @@ def _of_finetuning(stated: Recipe, recipe: Recipe, target: Target, splits: Split
     if recipe.layer_decay is None:
         taken["layer_decay"] = layer_decay(target.model)
     if on_cpu and not recipe.states_length:
-        is_fast = native_bf16(world.device) and recipe.precision in ("auto", "bf16")
-        taken["epochs"] = passes(_CPU_IMAGES["bf16" if is_fast else "fp32"], len(splits.train), *_CPU_EPOCHS)
+        images = _CPU_IMAGES["bf16" if is_fast_bf16(recipe.precision, world.device) else "fp32"]
+        taken["epochs"] = passes(images, len(splits.train), *_CPU_EPOCHS)
     if on_cpu and trains_from_probe(recipe, target, splits):
         taken |= _short_steps(stated, recipe, target, world)
     return taken

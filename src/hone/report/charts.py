@@ -221,8 +221,8 @@ def _levels(frame: Frame, levels: Mapping[str, float], series: Sequence[Series])
             label = f"{name} {short(value)}"
             width = 6 * len(label)
             left, right = (_hidden(frame, series, x, width, last) for x in (frame.left, frame.right - width))
-            end = ("", frame.left) if left < right else (" end", frame.right)
-            names.append(element("text", label, x=end[1], y=f"{last:.1f}", class_=f"axis{end[0]} halo"))
+            x, class_ = (frame.left, "axis halo") if left < right else (frame.right, "axis end halo")
+            names.append(element("text", label, x=x, y=f"{last:.1f}", class_=class_))
     return joined(lines), joined(names)
 
 

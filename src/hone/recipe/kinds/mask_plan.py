@@ -8,7 +8,7 @@ import math
 import torch
 
 from hone.data.masks import MaskExamples
-from hone.precision import native_bf16
+from hone.precision import is_fast_bf16
 from hone.recipe.component import Component
 from hone.recipe.schema import Recipe
 
@@ -17,7 +17,7 @@ _MODEL = Component("smp:Unet", {"encoder_name": "mobilenet_v2", "decoder_channel
 #: Side of a crop, at most, and crops a batch.
 _CROP = {"cpu": 128, "gpu": 512}
 _BATCH_SIZE = {"cpu": 8, "gpu": 16}
-#: Passes over the data, as many on a processor with native bf16 as on a GPU; and the updates that a run has at least.
+#: Passes over the data, as many in bf16 on a processor that has it as on a GPU; and the updates of a run at least.
 _EPOCHS = {"cpu": 14, "gpu": 30}
 _UPDATES = {"cpu": 300, "gpu": 1500}
 _LR = 1e-3
@@ -66,7 +66,7 @@ def crop_side(examples: MaskExamples | None, most: int) -> int:
 
 def _with_length(recipe: Recipe, samples: int, device: torch.device) -> Recipe:
     place = "cpu" if device.type == "cpu" else "gpu"
-    passes = _EPOCHS["gpu" if native_bf16(device) else place]
+    passes = _EPOCHS["gpu" if is_fast_bf16(recipe.precision, device) else place]
     per_epoch = max(1, samples // (int(recipe.batch_size or 1) * recipe.accumulate))
     updates = recipe.updates
     if updates is None:
