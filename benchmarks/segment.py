@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import json
 import os
 import platform
 import random
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -29,6 +31,7 @@ from typing import Any
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 CHANNELS = (96, 64, 32, 16, 16)
 CROP, BATCH, LR = 128, 8, 1e-3
+WINDOW_RUNS = 3
 
 
 def fit(data: str, weights: str, seeds: int) -> None:
@@ -138,43 +141,67 @@ class Pairs:
 
 
 def windows() -> None:
-    """Both in fresh processes, in turn; a network that costs next to nothing, so that the windows are what is timed."""
-    for rank in (2, 3):
-        rows = {}
-        for peer in ("hone", "monai"):
-            found = subprocess.run(
-                [sys.executable, __file__, "window", peer, str(rank)], check=True, capture_output=True, text=True
-            )
-            rows[peer] = json.loads(found.stdout.splitlines()[-1])
+    """Both in fresh processes, in turn; the C library's allocator as it comes, and kept as hone's commands keep it."""
+    for what, kept in itertools.product(("2", "3", "unet"), ("", "kept")):
+        rows: dict[str, list[dict[str, float]]] = {"hone": [], "monai": []}
+        for _ in range(WINDOW_RUNS):
+            for peer, found in rows.items():
+                words = [sys.executable, __file__, "window", peer, what, kept]
+                said = subprocess.run(words, check=True, capture_output=True, text=True).stdout
+                found.append(json.loads(said.splitlines()[-1]))
         a, b = rows["hone"], rows["monai"]
+        ratios = [y["seconds"] / x["seconds"] for x, y in zip(a, b, strict=True)]
+        differ = max(abs(x["sum"] - y["sum"]) / abs(y["sum"]) for x, y in zip(a, b, strict=True))
         print(
-            f"{rank}D, of the processor: hone {a['seconds']:.3f} s, {a['mib']:.0f} MiB; "
-            f"MONAI {b['seconds']:.3f} s, {b['mib']:.0f} MiB: "
-            f"{b['seconds'] / a['seconds']:.2f} times the time, {b['mib'] / a['mib']:.2f} times the memory; "
-            f"sums differ by {abs(a['sum'] - b['sum']) / abs(b['sum']):.1e}",
+            f"{what:4} {kept:4}  hone {_spread(a)}; MONAI {_spread(b)}; MONAI takes {statistics.median(ratios):.2f} "
+            f"({min(ratios):.2f} to {max(ratios):.2f}) times the time; sums differ by {differ:.0e}",
             flush=True,
         )
 
 
-def window(peer: str, rank: int) -> None:
-    """One side: the best of five of one thread's time, and the peak above the input."""
+def _spread(rows: list[dict[str, float]]) -> str:
+    seconds, memory = ([row[name] for row in rows] for name in ("seconds", "mib"))
+    return (
+        f"{statistics.median(seconds):.3f} s ({min(seconds):.3f} to {max(seconds):.3f}), "
+        f"{statistics.median(memory):.0f} MiB"
+    )
+
+
+def window(peer: str, what: str, kept: str) -> None:
+    """One side: the best of five of one thread's time, and the peak above the input.
+
+    "2" and "3": a network that costs next to nothing, so that the windows are what is timed; "unet": MONAI's.
+    """
     import torch
     from monai.inferers import sliding_window_inference
+    from monai.networks.nets import UNet
 
+    from hone.precision import keep_freed_memory
     from hone.training import sliding_window
 
-    shape, side, overlap = ((3, 3072, 3072), 256, 0.25) if rank == 2 else ((1, 192, 192, 192), 64, 0.5)
+    if kept:
+        keep_freed_memory()
+    rank = 2 if what == "2" else 3
+    length = 128 if what == "unet" else 192
+    shape, side, overlap = ((3, 3072, 3072), 256, 0.25) if rank == 2 else ((1, length, length, length), 64, 0.5)
+    unet = UNet(3, 1, 3, (8, 16, 32), (2, 2)).eval()
     inputs = torch.randn(1, *shape, generator=torch.Generator().manual_seed(0))
 
     def network(patches: Any) -> Any:
-        return torch.cat([patches, 2 * patches, -patches][: 3 if rank == 3 else 1], dim=1)
+        if what == "unet":
+            return unet(patches)
+        return torch.cat([patches, 2 * patches, -patches], dim=1) if rank == 3 else 2 * patches
 
     def run() -> Any:
-        if peer == "hone":
-            return sliding_window(network, inputs, (side,) * rank, overlap=overlap)
-        return sliding_window_inference(inputs, (side,) * rank, 4, network, overlap, mode="gaussian")
+        with torch.inference_mode():
+            if peer == "hone":
+                return sliding_window(network, inputs, (side,) * rank, overlap=overlap)
+            return sliding_window_inference(inputs, (side,) * rank, 4, network, overlap, mode="gaussian")
 
     torch.set_num_threads(1)
+    torch.manual_seed(0)
+    for parameter in unet.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
     before, times = peak(), []
     for _ in range(5):
         begin = time.process_time()
@@ -235,7 +262,7 @@ def main(words: list[str]) -> None:
         print((train_hone if what == "hone" else train_plain)(rest[0], rest[1], int(rest[2])))
         return
     if what == "window":
-        window(rest[0], int(rest[1]))
+        window(rest[0], rest[1], rest[2])
         return
     load = os.getloadavg()[0]
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, load {load:.1f}")

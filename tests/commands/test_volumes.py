@@ -16,10 +16,13 @@ from torch.nn import functional as F
 
 import hone
 from hone import cli
+from hone.precision import Precision
 from hone.recipe import Run
 from hone.recipe.kinds import kind_of
 from hone.recipe.kinds.volume_plan import multiples_of
+from hone.recipe.kinds.volume_prediction import batch_within
 from hone.recipe.kinds.volumes import window_for
+from hone.recipe.prediction import Asked
 from hone.report import Result
 from hone.training import sliding_window
 
@@ -149,6 +152,15 @@ def test_memory_changes_the_number_of_windows_and_nothing_else(run: Run, tmp_pat
     assert a.any() and (a != b).mean() < 1e-4
     assert cli.main([*words, str(tmp_path / "c"), "--memory", "1kB"]) == 2
     assert "memory must be at least" in capsys.readouterr().err and not (tmp_path / "c").exists()
+
+
+def test_only_another_grid_of_the_file_takes_memory_again() -> None:
+    asked = Asked(torch.device("cpu"), Precision("fp32", "cpu"), memory="1GB")
+    window, shape = (64, 64, 64), (1, 512, 512, 512)
+    # 3 classes: 604 MB of sums and slabs, 110 MB a window.
+    assert batch_within(asked, window, shape, shape[1:], 3) == 3
+    with pytest.raises(ValueError, match="memory must be at least 1257 MiB for this volume, got '1GB'"):
+        batch_within(asked, window, shape, (511, 512, 512), 3)
 
 
 def test_flips_take_the_mean_over_mirrored_volumes(run: Run, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """In which numbers: autocast, loss scaling, the one place where an update is made; what is safe, what is fast."""
 
+from hone.allocator import keep_freed_memory
 from hone.precision.batch_size import accumulation, largest_batch
 from hone.precision.checkpointing import blocks_of, checkpoint_blocks
 from hone.precision.cpu_convolutions import has_faulty_convolutions, mend_convolutions
@@ -35,6 +36,7 @@ __all__ = [
     "has_faulty_convolutions",
     "is_fast_bf16",
     "keep_fp32",
+    "keep_freed_memory",
     "largest_batch",
     "measure_plans",
     "mend_convolutions",

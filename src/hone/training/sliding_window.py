@@ -67,8 +67,7 @@ def sliding_window(
         task.add(total, sample, place, logits.to(inputs.device))
     if total is None:
         raise checks.invalid("inputs", "hold at least one sample", tuple(inputs.shape))
-    for first, last in task.grid.layers():
-        total[:, :, first:last] /= task.counts(first, last).to(total)
+    total /= task.counts(0, task.grid.size[0]).to(total)
     return task.grid.crop(total)
 
 
@@ -96,7 +95,7 @@ def sliding_slabs(
     Example:
         >>> slabs = sliding_slabs(lambda x: x, torch.ones(1, 1, 9, 4, 4), (4, 4, 4))
         >>> [(start, slab.shape[2]) for start, slab in slabs]
-        [(0, 2), (2, 2), (4, 1), (5, 4)]
+        [(0, 2), (2, 2), (4, 1), (5, 2), (7, 2)]
     """
     task = _Sliding.of(model, inputs, window, overlap, weights, batch_size, flips, device)
     layers = task.grid.layers()
@@ -112,7 +111,8 @@ def sliding_slabs(
             now += 1
         task.add(sums, sample, (0, *place[1:]), logits)
     if sums is not None:
-        yield from task.finished(sums, *layers[now])
+        for first, last in layers[now:]:
+            yield from task.finished(sums[:, :, first - layers[now][0] :], first, last)
 
 
 @dataclass(frozen=True)

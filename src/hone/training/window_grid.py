@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, pairwise
 
 import torch
 from torch import Tensor
@@ -85,8 +85,16 @@ class Grid:
         return tuple(slice(before, size - after) for (before, after), size in zip(self.margins, self.size, strict=True))
 
     def layers(self) -> list[tuple[int, int]]:
-        """Along the first axis, the rows from each window's start to that of the next."""
-        return list(zip(self.starts[0], [*self.starts[0][1:], self.size[0]], strict=True))
+        """Along the first axis, the rows from each window's start to that of the next; the last in equal steps.
+
+        Example:
+            >>> Grid.of((10,), (4,), 0.5).layers()
+            [(0, 2), (2, 4), (4, 6), (6, 8), (8, 10)]
+        """
+        first = self.starts[0]
+        step = max((after - before for before, after in pairwise(first)), default=self.window[0])
+        bounds = [*first, *range(first[-1] + step, self.size[0], step), self.size[0]]
+        return list(pairwise(bounds))
 
     def region(self, place: Sequence[int]) -> tuple[slice, ...]:
         """The slices of the window at a place."""

@@ -94,8 +94,10 @@ def batch_within(
     if asked.memory is None:
         return asked.batch_size or _WINDOWS
     budget, depth = parse_bytes(asked.memory), min(window[0], shape[1])
-    # The weighted sums of a window's depth, what moves up and what is handed out of them, the same at the file's size.
-    planes = 4 * classes * depth * (3 * math.prod(shape[2:]) + 3 * math.prod(written[1:]))
+    # The weighted sums of a window's depth, what moves up and what is handed out of them; where the file has another
+    # grid, the same at its size.
+    sections = {tuple(shape[1:]): math.prod(shape[2:]), tuple(written): math.prod(written[1:])}
+    planes = 4 * classes * depth * 3 * sum(sections.values())
     one = 4 * math.prod(window) * (_FEATURES + 3 * classes)
     for size in range(asked.batch_size or _WINDOWS, 0, -1):
         if planes + size * one <= budget:
