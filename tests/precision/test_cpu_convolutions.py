@@ -17,6 +17,10 @@ CASES: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
     "a depth of one": (nn.Conv3d(24, 2, 3, stride=2, padding=1), (7, 1, 2)),
     "wide kernel": (nn.Conv3d(8, 16, 5, padding=2), (3, 9, 9)),
     "depthwise": (nn.Conv3d(8, 8, 7, stride=2, padding=3, groups=8), (5, 5, 5)),
+    "as wide as the volume": (
+        nn.Conv3d(16, 16, 7, stride=2, padding=3).to(memory_format=torch.channels_last_3d),
+        (7, 7, 7),
+    ),
     "dilated": (nn.Conv3d(4, 4, 3, padding=2, dilation=2), (4, 4, 6)),
     "same": (nn.Conv3d(4, 4, 3, padding="same"), (2, 2, 2)),
     "a column of pixels": (nn.Conv2d(16, 16, 3, stride=2, padding=1), (4, 1)),

@@ -4,6 +4,7 @@ from hone.allocator import keep_freed_memory
 from hone.precision.batch_size import accumulation, largest_batch
 from hone.precision.checkpointing import blocks_of, checkpoint_blocks
 from hone.precision.cpu_convolutions import has_faulty_convolutions, mend_convolutions
+from hone.precision.cpu_prelu import speed_up_prelu
 from hone.precision.device import is_fast_bf16, native_bf16, usable_kind
 from hone.precision.doctor import diagnose
 from hone.precision.keep import keep_fp32
@@ -13,6 +14,7 @@ from hone.precision.plan import Measurement, Plan, PlanTable, all_plans
 from hone.precision.plan_cache import plan_key, recall_choice, remember_choice, remembered, setup_key
 from hone.precision.scaling import ScaleCollapseError
 from hone.precision.step import Precision, StepResult
+from hone.precision.suit import suit
 from hone.precision.verdict import Diagnosis, Fault, Layer, Verdict
 
 __all__ = [
@@ -46,5 +48,7 @@ __all__ = [
     "remember_choice",
     "remembered",
     "setup_key",
+    "speed_up_prelu",
+    "suit",
     "usable_kind",
 ]

@@ -28,11 +28,11 @@ def has_faulty_convolutions(device: torch.device) -> bool:
 def mend_convolutions(model: nn.Module) -> list[str]:
     """Make convolutions go around two faults of oneDNN on AVX-512, in place.
 
-    **Wrong**: where a kernel is larger than the volume (the last level of a 3-D U-Net, 2 frames under a kernel of 3) or
-    an image is one pixel wide, the gradient of the weights has entries that nothing wrote, which are then whatever the
-    memory held (in bfloat16, NaN once in a while); strided ones write beyond their buffer, in float32 too. Such an
-    input is padded beforehand, and where transposed the output cropped afterwards: the same convolution by a path
-    without these faults.
+    **Wrong**: where a kernel is larger than the volume (the last level of a 3-D U-Net, 2 frames under a kernel of 3),
+    or as large and strided, or an image is one pixel wide, the gradient of the weights has entries that nothing wrote,
+    which are then whatever the memory held (in bfloat16, NaN once in a while); strided ones write beyond their buffer,
+    in float32 too. Such an input is padded beforehand, and where transposed the output cropped afterwards: the same
+    convolution by a path without these faults.
 
     **Slow**: in bfloat16 the gradients of depthwise convolutions with a stride or a kernel above 3 take 10 to 20 times
     as long as in float32, more than all else in an EfficientNet. They are computed in float32 here, from the same
@@ -55,8 +55,8 @@ def mend_convolutions(model: nn.Module) -> list[str]:
         torch.Size([1, 4, 2, 8, 8])
 
     Reference:
-        Seen with torch 2.14.1 (oneDNN) on AMD Zen 4: wrong in 111 of 1,677 random shapes, all but one of those
-        above; in none of 908 when padded, and in none of 569 images two pixels wide or more.
+        Seen with torch 2.14.1 (oneDNN) on AMD Zen 4 by ``benchmarks/layers.py wrong``: 31 of 491 random convolutions
+        wrong in bfloat16 and 3 of 509 in float32, none of 492 and 504 after this function.
     """
     names = []
     for name, module in model.named_modules():
@@ -144,15 +144,16 @@ def _class_before(module: nn.Module) -> type[nn.Module] | None:
 
 
 def _is_small(layer: Any, inputs: Tensor) -> bool:
-    """Whether the kernel, with the gaps that dilation leaves in it, is larger than the volume in some direction.
+    """Whether the kernel, with the gaps that dilation leaves in it, is larger than the volume in some direction; or as
+    large where it is strided.
 
     Of images only a width of one pixel is affected.
     """
     *_, width = sizes = inputs.shape[-len(layer.kernel_size) :]
     if len(sizes) == 2:
         return width == 1 and layer.kernel_size[1] > 1
-    reach = zip(sizes, layer.kernel_size, layer.dilation, strict=True)
-    return any(size <= (kernel - 1) * dilation for size, kernel, dilation in reach)
+    reach = zip(sizes, layer.kernel_size, layer.dilation, layer.stride, strict=True)
+    return any(size <= (kernel - 1) * dilation + (stride > 1) for size, kernel, dilation, stride in reach)
 
 
 def _is_slow(layer: Any, inputs: Tensor) -> bool:

@@ -16,11 +16,11 @@ from torch.optim import Optimizer
 from hone.checks import integer
 from hone.precision.batch_size import is_out_of_memory, largest_batch
 from hone.precision.checkpointing import checkpoint_blocks
-from hone.precision.cpu_convolutions import has_faulty_convolutions, mend_convolutions
 from hone.precision.device import native_bf16
 from hone.precision.memory import PeakMemory, available_bytes
 from hone.precision.plan import Measurement, Plan, PlanTable, all_plans
 from hone.precision.step import Precision
+from hone.precision.suit import suit
 
 Loss = Callable[[Any, Tensor], Tensor]
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
@@ -137,8 +137,7 @@ def prepared(
     inputs, target = resized(batch, plan.batch_size)
     if plan.channels_last:
         own, inputs = in_channels_last(own, inputs)
-    if has_faulty_convolutions(device):
-        mend_convolutions(own)
+    suit(own, device)
     if plan.checkpointing:
         checkpoint_blocks(own)
     run: Callable[..., Any] = torch.compile(own) if plan.compile else own

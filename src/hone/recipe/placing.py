@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from hone.precision import has_faulty_convolutions, keep_fp32, mend_convolutions
+from hone.precision import keep_fp32, suit
 
 #: Rank of a weight -> the layout in which its channels lie last.
 _CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
@@ -33,6 +33,4 @@ def place(model: nn.Module, device: torch.device, layout: str, float32: Sequence
                 if tensor.ndim in _CHANNELS_LAST:
                     tensor.data = tensor.contiguous(memory_format=_CHANNELS_LAST[tensor.ndim])
     keep_fp32(model, *float32)
-    if has_faulty_convolutions(device):
-        mend_convolutions(model)
-    return model
+    return suit(model, device)
