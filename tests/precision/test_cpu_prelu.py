@@ -92,6 +92,14 @@ def test_what_is_changed_and_what_is_left() -> None:
     assert type(suit(nn.PReLU(), torch.device("meta"))) is nn.PReLU
 
 
+def test_exported_code_is_torchs() -> None:
+    model = nn.Sequential(nn.Linear(3, 4), nn.PReLU())
+    speed_up_prelu(model)
+    inputs = torch.randn(2, 3)
+    exported = torch.export.export(model, (inputs,))
+    assert torch.ops.aten.prelu.default in [node.target for node in exported.graph.nodes]
+
+
 def test_recomputed_blocks() -> None:
     plain = nn.Sequential(nn.Linear(4, 4), nn.PReLU(), nn.Linear(4, 4), nn.PReLU())
     fast = copy.deepcopy(plain)

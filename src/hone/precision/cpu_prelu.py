@@ -19,8 +19,8 @@ def speed_up_prelu(model: nn.Module) -> list[str]:
         \frac{\partial L}{\partial a} = \sum g \min(0, x)
 
     The same functions: the inputs' gradient is torch's bit for bit; the slope's is summed in float32 where torch sums
-    the rounded products of half precision. Slopes by channel, other devices and compiled code are left to torch. State
-    dict keys, and ``isinstance``, stay.
+    the rounded products of half precision. Slopes by channel, other devices, evaluation, compiled and exported code are
+    left to torch. State dict keys, and ``isinstance``, stay. Transforms of ``torch.func`` work in evaluation mode only.
 
     Args:
         model: any model; MONAI's networks use it after almost every convolution.
@@ -49,9 +49,10 @@ class PReLU(nn.PReLU):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(any shape) to the same shape."""
-        if inputs.device.type != "cpu" or not torch.is_grad_enabled() or torch.compiler.is_compiling():
-            return super().forward(inputs)
-        return _InVectors.apply(inputs, self.weight)  # type: ignore[no-any-return]
+        learns = self.training and torch.is_grad_enabled()
+        if learns and inputs.device.type == "cpu" and not torch.compiler.is_compiling():
+            return _InVectors.apply(inputs, self.weight)  # type: ignore[no-any-return]
+        return super().forward(inputs)
 
 
 class _InVectors(torch.autograd.Function):
