@@ -1,7 +1,8 @@
 """torch's layers on this processor, as they are and as ``suit`` changes them: right, and fast?
 
-    python benchmarks/layers.py wrong [SECONDS]    random convolutions against float64, seconds for each of four
-    python benchmarks/layers.py slow [ROUNDS]      forward and backward of whole networks, ms of the processor
+    python benchmarks/layers.py wrong [SECONDS]           random convolutions against float64, seconds for each of four
+    python benchmarks/layers.py slow [ROUNDS] [NETWORK]    forward and backward of whole networks, ms of the processor
+    python benchmarks/layers.py prelu [ROUNDS]            forward and backward of one PReLU, ms by the clock
 
 "wrong" runs every convolution in a process of its own, because a faulty one may damage the heap, and fills free memory
 with NaN before every call, because an entry that nothing wrote shows only where the memory was used before.
@@ -150,9 +151,11 @@ def networks() -> dict[str, tuple[Callable[[], nn.Module], Tensor]]:
     return made
 
 
-def slow(rounds: int) -> None:
+def slow(rounds: int, only: str) -> None:
     """bf16 as torch has it, bf16 suited, and fp32, in turn."""
     for name, (build, inputs) in networks().items():
+        if only not in name:
+            continue
         layout = LAYOUTS[inputs.ndim - 2]
         given = inputs.contiguous(memory_format=layout)
         sides: dict[str, tuple[Any, bool]] = {
@@ -178,6 +181,26 @@ def slow(rounds: int) -> None:
         print(f"{name}, {'x'.join(map(str, inputs.shape))}: {', '.join(said)} ms of the processor", flush=True)
 
 
+def prelu(rounds: int) -> None:
+    """torch's and ours in turn, in channels_last."""
+    sides = {"torch": nn.PReLU(), "suited": suit(nn.PReLU(), torch.device("cpu"))}
+    for dtype in (torch.bfloat16, torch.float32):
+        for shape in ((2, 16, 40, 56, 40), (8, 32, 64, 64)):
+            layout = LAYOUTS[len(shape) - 2]
+            inputs = torch.randn(shape).to(dtype).contiguous(memory_format=layout).requires_grad_()
+            times: dict[str, list[float]] = {side: [] for side in sides}
+            for _ in range(rounds):
+                for side, layer in sides.items():
+                    begin = time.perf_counter()
+                    output = layer.to(dtype)(inputs)
+                    torch.autograd.grad(output, (inputs, *layer.parameters()), torch.ones_like(output))
+                    times[side].append(1000 * (time.perf_counter() - begin))
+            said = [
+                f"{side} {statistics.median(ms):.2f} ({min(ms):.2f} to {max(ms):.2f})" for side, ms in times.items()
+            ]
+            print(f"PReLU, {dtype}, {'x'.join(map(str, shape))}: {', '.join(said)} ms", flush=True)
+
+
 def main(words: list[str]) -> None:
     """One part."""
     what, *rest = words
@@ -186,7 +209,9 @@ def main(words: list[str]) -> None:
     if what == "wrong":
         wrong(float(rest[0]) if rest else 120)
     elif what == "slow":
-        slow(int(rest[0]) if rest else 6)
+        slow(int(rest[0]) if rest else 6, rest[1] if len(rest) > 1 else "")
+    elif what == "prelu":
+        prelu(int(rest[0]) if rest else 30)
     else:
         sys.exit(__doc__)
 

@@ -31,7 +31,7 @@ from typing import Any
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 CHANNELS = (96, 64, 32, 16, 16)
 CROP, BATCH, LR = 128, 8, 1e-3
-WINDOW_RUNS = 3
+WINDOW_RUNS = 7
 
 
 def fit(data: str, weights: str, seeds: int) -> None:

@@ -12,7 +12,7 @@ finished: it can be handed out (``sliding_slabs``) while only a window's depth o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice, product
 
@@ -67,7 +67,9 @@ def sliding_window(
         task.add(total, sample, place, logits.to(inputs.device))
     if total is None:
         raise checks.invalid("inputs", "hold at least one sample", tuple(inputs.shape))
-    total /= task.counts(0, task.grid.size[0]).to(total)
+    # Where the result is: a whole input's counts may not fit where the model is.
+    there = replace(task, weights=task.weights.to(total))
+    total /= there.counts(0, task.grid.size[0])
     return task.grid.crop(total)
 
 
