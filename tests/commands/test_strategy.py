@@ -143,13 +143,14 @@ def test_more_photos_get_fine_tuning_never_worse_than_the_probe(run: Fit, many: 
     assert "3 classes x 16 photos" in note(found, "strategy")
     assert result.best is not None and result.best.value >= result.baselines["linear probe"]
     tried = [line for line in read_record(found.path) if line["kind"] == "average"]
-    assert tried[0]["weights"] == "average of the last updates" and len(tried) == 4
+    averages = [line["weights"] for line in tried if line["weights"] != "linear probe"]
+    assert averages[0] == "mean of the last 50% of the updates" and len(averages) == 7
     judged = [line for line in read_record(found.path) if line["kind"] in ("eval", "average")]
     kept, values = [line for line in judged if line["best"]][-1], [line["metrics"][result.metric] for line in judged]
     assert result.best.value == kept["metrics"][result.metric]
     doubt = standard_error(result.metric, max(values), 15)
     assert result.best.value >= max(values) - (doubt if kept["kind"] == "average" else 0)
-    assert note(found, "averages").count("of the way from the probe") == 3
+    assert note(found, "averages").count("of the way from the probe") == 6
     assert not list(found.checkpoints.glob("start*"))
 
 
@@ -366,16 +367,26 @@ def test_averages_are_those_of_the_weights(run: Fit, many: Path, monkeypatch: py
     monkeypatch.setattr(_Training, "evaluate", note_tried)
     run(many, "--epochs", "4", "--averages", "swa, line, soup", "--eval-every", "6")
     total = len(noted) - 1
-    _, mean, middle, *soups = tried.values()  # the first is the last evaluation of the loop
+    _, mean, middle, middle_of_mean, *soups = tried.values()  # the first is the last evaluation of the loop
 
     def holds(found: dict[str, Tensor], parts: Sequence[dict[str, Tensor]]) -> bool:
         means = {name: sum(part[name] for part in parts) / len(parts) for name in found}
         return all(torch.allclose(found[name], value, rtol=1e-4, atol=1e-6) for name, value in means.items())
 
-    last = noted[math.ceil(0.75 * total) :]
-    assert holds(mean, last) and not holds(mean, last[1:])
-    assert holds(middle, [noted[0], noted[total]])
+    half = noted[math.ceil(0.5 * total) :]
+    assert holds(mean, half) and not holds(mean, half[1:])
+    assert holds(middle, [noted[0], noted[total]]) and holds(middle_of_mean, [noted[0], mean])
     assert soups and any(holds(soups[0], pair) for pair in itertools.combinations(noted[6::6], 2))
+
+
+def test_what_is_kept_is_what_was_judged_and_the_last_weights_are_the_last(run: Fit, many: Path) -> None:
+    found = run(many, "--averages", "ema, swa, line, soup")
+    kept = [line for line in read_record(found.path) if line.get("best")][-1]
+    assert found.result.best is not None and found.result.final["accuracy"] == kept["metrics"]["accuracy"]
+    assert found.result.final["loss"] == pytest.approx(kept["metrics"]["loss"], rel=1e-5)
+    plain = run(many, "--averages", "none")
+    assert differing(found.last, plain.last) == []
+    assert kept["kind"] == "eval" or differing(found.best, found.last)
 
 
 def test_averages_nobody_has_are_an_error(fails: Callable[..., str], many: Path) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,19 @@ from hone.transfer import apply_freeze
 from hone.transfer.averaging import AverageState, Averaging, Ema, Swa, greedy_soup, interpolate, reestimate_norms
 
 #: The moving average looks back over about this share of the run; the mean begins after this share of it.
-_HORIZON, _MEAN_FROM = 0.2, 0.75
+_HORIZON, _MEAN_FROM = 0.2, 0.5
 #: Points on the line from the probe to the tuned weights, where evaluations are cheap and where they are not.
 _LINE, _MIDDLE = (0.25, 0.5, 0.75), (0.5,)
 #: Cheap: many points may cost this share of the run, an evaluated sample being a third of a trained one.
 _CHEAP = 0.1 * 3
+#: What the weights are called that training began at, and the averages of a run's own.
+PROBE = "linear probe"
+_NAMES = {"ema": "average of the last updates", "swa": f"mean of the last {1 - _MEAN_FROM:.0%} of the updates"}
 #: So many of the best evaluations go into the soup.
 _INGREDIENTS = 4
 
-#: Evaluates the weights that are in the model, under a name; larger is better.
-Score = Callable[[str], float]
+#: Evaluates the weights that are in the model; larger is better.
+Score = Callable[[], float]
 
 
 class Averages:
@@ -41,22 +45,28 @@ class Averages:
     def __init__(self, job: Job, folder: Path) -> None:
         self._job, self._folder = job, folder
         length = job.total_updates
-        self._kinds = read_averages(str(job.recipe.averages)) if length else ()
+        #: What is averaged; nothing where no update is made.
+        self.kinds = read_averages(str(job.recipe.averages)) if length else ()
         rules: dict[str, Averaging] = {
-            "ema": Ema(max(0.0, 1 - 1 / max(_HORIZON * length, 1.0))),
+            "ema": Ema(max(0.0, 1 - 1 / max(_HORIZON * length, 1.0)), warmup=False),
             "swa": Swa(start=math.ceil(_MEAN_FROM * length)),
         }
-        self._running = {kind: (rules[kind], AverageState(job.model)) for kind in rules if kind in self._kinds}
+        self._running = {kind: (rules[kind], AverageState(job.model)) for kind in rules if kind in self.kinds}
         #: Update and score of the evaluations whose weights are kept.
         self.ingredients: list[tuple[int, float]] = []
+        self._soup: dict[str, Tensor] = {}
 
     @property
     def _start(self) -> Path:
         return self._folder / "start.safetensors"
 
+    @property
+    def _has_probe(self) -> bool:
+        return bool(self.kinds) and self._job.recipe.head == "probe"
+
     def begin(self) -> None:
-        """Keep the weights that fine-tuning starts from."""
-        if "line" in self._kinds:
+        """Keep the probe that fine-tuning starts from."""
+        if self._has_probe:
             self._keep(self._start)
 
     def take(self, step: Step) -> None:
@@ -67,7 +77,7 @@ class Averages:
 
     def evaluated(self, update: int, score: float) -> None:
         """Keep the weights of an evaluation if it is one of the best; larger scores are better."""
-        if "soup" not in self._kinds:
+        if "soup" not in self.kinds:
             return
         found = sorted([*self.ingredients, (update, score)], key=lambda each: (-each[1], each[0]))[:_INGREDIENTS]
         if (update, score) in found:
@@ -77,7 +87,7 @@ class Averages:
     def saved(self) -> None:
         """A checkpoint knows the ingredients: what is none any more may go."""
         kept = {self._ingredient(update) for update, _ in self.ingredients}
-        if self._job.world.is_first and "soup" in self._kinds:
+        if self._job.world.is_first and "soup" in self.kinds:
             for path in set(self._folder.glob("soup-*.safetensors")) - kept:
                 path.unlink()
 
@@ -95,32 +105,64 @@ class Averages:
         for kind, (_, state) in self._running.items():
             state.load({name.removeprefix(f"{kind}/"): tensor for name, tensor in tensors.items()})
 
-    def try_all(self, score: Score) -> None:
-        """Put one average after another into the model and have it evaluated; at the end the model is as it was."""
-        if not self._kinds:
+    def tried(self, score: Score) -> Iterator[str]:
+        """Put one average after another into the model, and say its name; at the end the model is as it was.
+
+        Args:
+            score: of the weights in the model, for a soup, which is mixed by it.
+        """
+        if not self.kinds:
             return
-        model = self._job.model
-        last = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-
-        def scored(name: str, weights: Mapping[str, Tensor]) -> float:
-            model.load_state_dict(weights)
-            self._renew_norms()
-            return score(name)
-
-        names = {"ema": "average of the last updates", "swa": f"mean of the last {1 - _MEAN_FROM:.0%} of the updates"}
+        last = self._copy()
         try:
-            for kind, (_, state) in self._running.items():
-                scored(names[kind], state.weights())
-            if "line" in self._kinds:
-                first = self._read(self._start, last)
-                for share in self._points():
-                    scored(f"{share:.0%} of the way from the probe", interpolate(first, last, share))
-            if len(self.ingredients) > 1:
-                states = [self._read(self._ingredient(update), last) for update, _ in self.ingredients]
-                values = [value for _, value in self.ingredients]
-                greedy_soup(states, values, lambda weights: scored("soup of the best evaluations", weights))
+            for name, weights in self._all(last, score):
+                self._put(weights)
+                yield name
         finally:
-            model.load_state_dict(last)
+            self._job.model.load_state_dict(last)
+
+    @contextmanager
+    def in_model(self, name: str, score: Score) -> Iterator[None]:
+        """With the weights of this name in the model, the probe's or an average's; then it is as it was."""
+        last = self._copy()
+        try:
+            if name == PROBE:
+                self._job.model.load_state_dict(self._read(self._start, last))
+            else:
+                self._put(next(weights for each, weights in self._all(last, score) if each == name))
+            yield
+        finally:
+            self._job.model.load_state_dict(last)
+
+    def _all(self, last: dict[str, Tensor], score: Score) -> Iterator[tuple[str, Mapping[str, Tensor]]]:
+        """Names and weights; nothing is made before it is asked for."""
+        second = {kind: state.weights() for kind, (_, state) in self._running.items()}
+        yield from ((_NAMES[kind], weights) for kind, weights in second.items())
+        if "line" in self.kinds:
+            first = self._read(self._start, last)
+            ends = {"last weights": last} | ({"mean": second["swa"]} if "swa" in second else {})
+            for end, weights in ends.items():
+                for share in self._points(len(ends)):
+                    yield f"{share:.0%} of the way from the probe to the {end}", interpolate(first, weights, share)
+        if len(self.ingredients) > 1:
+            self._soup = self._soup or self._mix(last, score)
+            yield "soup of the best evaluations", self._soup
+
+    def _mix(self, last: Mapping[str, Tensor], score: Score) -> dict[str, Tensor]:
+        states = [self._read(self._ingredient(update), last) for update, _ in self.ingredients]
+
+        def scored(weights: Mapping[str, Tensor]) -> float:
+            self._put(weights)
+            return score()
+
+        return greedy_soup(states, [value for _, value in self.ingredients], scored).weights
+
+    def _copy(self) -> dict[str, Tensor]:
+        return {name: tensor.detach().clone() for name, tensor in self._job.model.state_dict().items()}
+
+    def _put(self, weights: Mapping[str, Tensor]) -> None:
+        self._job.model.load_state_dict(weights)
+        self._renew_norms()
 
     def end(self) -> None:
         """Delete what was kept for the end."""
@@ -128,9 +170,9 @@ class Averages:
             for path in (self._start, *self._folder.glob("soup-*.safetensors")):
                 path.unlink(missing_ok=True)
 
-    def _points(self) -> tuple[float, ...]:
+    def _points(self, lines: int) -> tuple[float, ...]:
         trained = self._job.total_updates * self._job.samples_an_update
-        return _LINE if (len(_LINE) + 1) * len(self._job.splits.val) <= _CHEAP * trained else _MIDDLE
+        return _LINE if (len(_LINE) * lines + 1) * len(self._job.splits.val) <= _CHEAP * trained else _MIDDLE
 
     def _ingredient(self, update: int) -> Path:
         return self._folder / f"soup-{update}.safetensors"

@@ -8,15 +8,16 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from hone.recipe.averages import Averages
+from hone.recipe.averages import PROBE, Averages
 from hone.recipe.cached import probe_data
 from hone.recipe.extension import is_further_extended
 from hone.recipe.folder import Run, as_json
 from hone.recipe.job import Job
+from hone.recipe.keeping import Judged, choose, told
 from hone.recipe.meter import Meter
 from hone.recipe.outcome import conclude
 from hone.recipe.start import start_from_probe
-from hone.recipe.state import RunState
+from hone.recipe.state import BestState, RunState
 from hone.report import Result
 from hone.training import (
     Checkpoint,
@@ -24,13 +25,13 @@ from hone.training import (
     Record,
     Step,
     StopSignal,
+    calibrated_loss,
     is_better,
     list_checkpoints,
     measure,
     read_checkpoint,
     run_over,
     save_checkpoint,
-    standard_error,
     updates,
     write_tensors,
 )
@@ -124,7 +125,7 @@ class _Training:
                 break
         finished = self.is_out_of_patience() or self.state.loop.update >= self.job.total_updates
         if finished:
-            self.try_averages(record)
+            self.keep_the_best(record)
         return finished
 
     def probe(self, record: Record) -> None:
@@ -135,28 +136,38 @@ class _Training:
             self.state.evaluating += time.monotonic() - start
             if len(self.job.splits.val):
                 metrics = self.evaluate(data.val) if unseen is None else self.measured(unseen)
-                self.state.baselines["linear probe"] = metrics[str(self.job.recipe.metric)]
-                self.tell(record, self.judge(metrics, is_momentary=False))
+                self.state.baselines[PROBE] = metrics[str(self.job.recipe.metric)]
+                if self.averages.kinds:
+                    self.state.probe = self.judged(PROBE, metrics)
+                self.tell(record, self.judge(metrics))
 
-    def try_averages(self, record: Record) -> None:
-        """Evaluate the averages of the run, and keep the one that is better than what there is, or as good."""
-        metric, best, tried = str(self.job.recipe.metric), self.state.best, []
-        least = self.state.baselines.get("linear probe")
+    def keep_the_best(self, record: Record) -> None:
+        """Evaluate the averages of the run, and keep the probe or one of them unless an evaluation was better."""
+        state, metric, score = self.state, str(self.job.recipe.metric), lambda: self.score(self.evaluate())
+        averages = [self.judged(name, self.evaluate()) for name in self.averages.tried(score)]
+        if not averages:
+            return
+        before = state.best.value
+        kept = choose(averages, metric, best=before, probe=state.probe, count=len(self.job.splits.val))
+        for each in averages:
+            self.tell(record, self.line(each, is_best=each is kept))
+        if kept is not None and (kept is not state.probe or state.best.update != 0):
+            with self.averages.in_model(kept.name, score):
+                self.evaluate()
+                self.write_best()
+            state.best = BestState(0 if kept is state.probe else state.loop.update, kept.metrics[metric])
+            if kept is state.probe:
+                self.tell(record, self.line(kept, is_best=True))
+        self.job.remarks.append(("averages", told(averages, metric, kept, before)))
 
-        def score(name: str) -> float:
-            metrics, before = self.evaluate(), best.value
-            value, loss, update = metrics[metric], metrics["loss"], self.state.loop.update
-            slack = standard_error(metric, value if before is None else before, len(self.job.splits.val))
-            is_best = best.take_average(metric, value, update, loss=loss, slack=slack, least=least)
-            in_doubt = is_best and before is not None and is_better(metric, before, value)
-            why = f" (kept: {before:.3f} is within a standard error, {slack:.3f})" if in_doubt else " (kept)" * is_best
-            tried.append(f"{name} {value:.3f}{why}")
-            self.tell(record, {**self.kept(metrics, is_best), "kind": "average", "weights": name})
-            return self.score(metrics)
+    def judged(self, name: str, metrics: dict[str, float]) -> Judged:
+        """What has just been evaluated, with what a choice goes by."""
+        assert self.outputs is not None
+        return Judged(name, metrics, calibrated_loss(self.job.splits.task, self.outputs))
 
-        self.averages.try_all(score)
-        if tried:
-            self.job.remarks.append(("averages", ", ".join(tried)))
+    def line(self, judged: Judged, *, is_best: bool) -> dict[str, Any]:
+        """Of averaged weights, for ``metrics.jsonl``."""
+        return {**self.meter.evaluation_line(judged.metrics, is_best), "kind": "average", "weights": judged.name}
 
     def score(self, metrics: dict[str, float]) -> float:
         """The run's metric, larger for better."""
@@ -198,19 +209,19 @@ class _Training:
         self.outputs = outputs if self.job.units is None else self.job.units.restore(outputs)
         return measure(self.job.splits.task, self.outputs)
 
-    def judge(self, metrics: dict[str, float], *, is_momentary: bool = True) -> dict[str, Any]:
+    def judge(self, metrics: dict[str, float]) -> dict[str, Any]:
         """Keep the weights if they are the best so far; the line that says so."""
-        metric, update, loss = str(self.job.recipe.metric), self.state.loop.update, metrics.get("loss")
-        is_best = self.state.best.take(metric, metrics[metric], update, loss=loss, is_momentary=is_momentary)
-        return self.kept(metrics, is_best)
-
-    def kept(self, metrics: dict[str, float], is_best: bool) -> dict[str, Any]:
-        """Write the weights that are in the model if they are the best; the line of an evaluation."""
+        metric = str(self.job.recipe.metric)
+        is_best = self.state.best.take(metric, metrics[metric], self.state.loop.update)
         if is_best:
-            self.best_outputs = self.outputs
-            if self.job.world.is_first:
-                _write_weights(self.job, self.run_folder.best)
+            self.write_best()
         return self.meter.evaluation_line(metrics, is_best)
+
+    def write_best(self) -> None:
+        """Keep the weights that are in the model, which have just been evaluated."""
+        self.best_outputs = self.outputs
+        if self.job.world.is_first:
+            _write_weights(self.job, self.run_folder.best)
 
     def tell(self, record: Record, line: dict[str, Any]) -> None:
         """Write a line and show it."""

@@ -68,8 +68,9 @@ class Recipe:
         eval_every: updates between evaluations (default: one epoch)
         patience: stop after this many evaluations without a better one
         averages: of weights, tried at the end and kept where validation says so: ema (of about the last fifth), swa
-            (the mean of the last quarter), line (between the probe and the tuned weights), soup (of the best
-            evaluations), several as in ema, soup, or none (default: ema, line where the strategy fine-tunes)
+            (the mean of the last half), line (between the probe and the tuned weights, and their mean if there is swa),
+            soup (of the best evaluations), several as in swa, soup, or none (default: swa, line where the strategy
+            fine-tunes)
         metric: what "best" is decided by
         image_size: side of the square input, pixels
         train_size: side of the photos' random crops in training, pixels (default: image_size; on a CPU, where a

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from hone.recipe.keeping import Judged
 from hone.schedules.extension import OnExtend
 from hone.training import LoopState, is_better
 
@@ -18,9 +19,6 @@ class BestState:
         update: when; None before the first.
         value: of the run's metric.
         waited: evaluations since then.
-        loss: of the validation data, then.
-        is_momentary: whether it is of weights in the middle of training, which one more update would move; a probe's
-            and an average's are not.
 
     Example:
         >>> best = BestState()
@@ -31,46 +29,14 @@ class BestState:
     update: int | None = None
     value: float | None = None
     waited: int = 0
-    loss: float | None = None
-    is_momentary: bool = False
 
-    def take(
-        self, metric: str, value: float, update: int, *, loss: float | None = None, is_momentary: bool = False
-    ) -> bool:
+    def take(self, metric: str, value: float, update: int) -> bool:
         """Count an evaluation; whether it beats all before it. A tie goes to the earlier one."""
         if is_better(metric, value, self.value):
-            self._keep(value, update, loss, is_momentary)
+            self.update, self.value, self.waited = update, value, 0
             return True
         self.waited += 1
         return False
-
-    def take_average(
-        self, metric: str, value: float, update: int, *, loss: float, slack: float, least: float | None
-    ) -> bool:
-        """Count an evaluation of averaged weights; whether they are kept.
-
-        They beat the best as any weights do; of equals, the smaller loss wins. In doubt an average is the better
-        choice: it also takes the place of weights of one moment that are better by no more than chance would have it.
-
-        Args:
-            metric: what is compared, larger for better where there is slack.
-            value: of the metric.
-            update: when.
-            loss: of the validation data.
-            slack: what chance may move the metric by.
-            least: nothing below this is kept in doubt.
-        """
-        wins = value == self.value and self.loss is not None and loss < self.loss
-        if self.value is not None and self.is_momentary and slack > 0:
-            wins = wins or (value >= self.value - slack and (least is None or value >= least))
-        if wins or is_better(metric, value, self.value):
-            self._keep(value, update, loss, False)
-            return True
-        self.waited += 1
-        return False
-
-    def _keep(self, value: float, update: int, loss: float | None, is_momentary: bool) -> None:
-        self.update, self.value, self.waited, self.loss, self.is_momentary = update, value, 0, loss, is_momentary
 
 
 class Extension(NamedTuple):
@@ -101,6 +67,7 @@ class RunState:
         seconds: of training and evaluation, over all sittings.
         evaluating: the part of them that was evaluation, or the fit of a probe.
         baselines: the metric of what was there before training, by name.
+        probe: what validation said of the probe that fine-tuning starts from, if it does.
     """
 
     loop: LoopState = field(default_factory=LoopState)
@@ -108,6 +75,7 @@ class RunState:
     seconds: float = 0.0
     evaluating: float = 0.0
     baselines: dict[str, float] = field(default_factory=dict)
+    probe: Judged | None = None
 
     @property
     def skipped(self) -> int:
@@ -123,6 +91,7 @@ class RunState:
             "seconds": self.seconds,
             "evaluating": self.evaluating,
             "baselines": self.baselines,
+            "probe": self.probe and vars(self.probe),
         }
 
     @staticmethod
@@ -130,4 +99,5 @@ class RunState:
         """Read what :meth:`to_json` wrote."""
         loop = LoopState(values["update"], values["attempt"])
         best = BestState(**values["best"])
-        return RunState(loop, best, values["seconds"], values["evaluating"], dict(values["baselines"]))
+        probe = Judged(**values["probe"]) if values["probe"] else None
+        return RunState(loop, best, values["seconds"], values["evaluating"], dict(values["baselines"]), probe)

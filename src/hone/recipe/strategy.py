@@ -161,7 +161,7 @@ def _of_finetuning(stated: Recipe, recipe: Recipe, target: Target, splits: Split
     if stated.augment is None and stated.train == "head" and stated.views is None:
         taken["augment"] = "none"  # the trunk then runs once
     if recipe.averages is None and recipe.lora is None and len(splits.val):
-        taken["averages"] = "ema, line" if _begins_at_probe(recipe, target, splits) else "ema"
+        taken["averages"] = "swa, line" if _begins_at_probe(recipe, target, splits) else "ema"
     if recipe.layer_decay is None:
         taken["layer_decay"] = layer_decay(target.model)
     if on_cpu and not recipe.states_length:
