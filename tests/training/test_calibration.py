@@ -8,11 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from hone.training import Outputs, calibrated_loss
+from hone.training import Outputs, calibrated_losses
 
 
 def outputs(logits: torch.Tensor, targets: torch.Tensor, loss: float = 7.0) -> Outputs:
     return Outputs(logits, targets, torch.arange(len(logits)), loss)
+
+
+def calibrated_loss(task: str, found: Outputs) -> float:
+    return float(calibrated_losses(task, found).mean())
 
 
 def by_grid(logits: np.ndarray, targets: np.ndarray) -> float:
@@ -61,4 +65,4 @@ def test_labels_that_do_not_exclude_each_other() -> None:
 def test_other_tasks_have_their_own_loss_and_what_is_not_finite_has_none() -> None:
     assert calibrated_loss("regress", outputs(torch.randn(3, 1), torch.randn(3, 1), loss=0.25)) == 0.25
     broken = torch.tensor([[1.0, float("nan")], [0.0, 1.0]])
-    assert calibrated_loss("classify", outputs(broken, torch.tensor([0, 1]))) == math.inf
+    assert calibrated_losses("classify", outputs(broken, torch.tensor([0, 1]))).tolist() == [math.inf, math.inf]

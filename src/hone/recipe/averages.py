@@ -20,8 +20,9 @@ from hone.transfer.averaging import AverageState, Averaging, Ema, Swa, greedy_so
 
 #: The moving average looks back over about this share of the run; the mean begins after this share of it.
 _HORIZON, _MEAN_FROM = 0.2, 0.5
-#: Points on the line from the probe to the tuned weights, where evaluations are cheap and where they are not.
-_LINE, _MIDDLE = (0.25, 0.5, 0.75), (0.5,)
+#: Points on the line from the probe to the tuned weights, where evaluations are cheap and where they are not; half-way
+#: is the best guess without any data (Wortsman et al., CVPR 2022, section 4).
+_LINE, _MIDDLE = (0.5, 0.75, 0.25), (0.5,)
 #: Cheap: many points may cost this share of the run, an evaluated sample being a third of a trained one.
 _CHEAP = 0.1 * 3
 #: What the weights are called that training began at, and the averages of a run's own.
@@ -116,37 +117,37 @@ class Averages:
         last = self._copy()
         try:
             for name, weights in self._all(last, score):
-                self._put(weights)
+                self._put(weights, name)
                 yield name
         finally:
             self._job.model.load_state_dict(last)
 
     @contextmanager
     def in_model(self, name: str, score: Score) -> Iterator[None]:
-        """With the weights of this name in the model, the probe's or an average's; then it is as it was."""
+        """With the weights of this name in the model; then it is as it was."""
         last = self._copy()
         try:
-            if name == PROBE:
-                self._job.model.load_state_dict(self._read(self._start, last))
-            else:
-                self._put(next(weights for each, weights in self._all(last, score) if each == name))
+            self._put(next(weights for each, weights in self._all(last, score) if each == name), name)
             yield
         finally:
             self._job.model.load_state_dict(last)
 
     def _all(self, last: dict[str, Tensor], score: Score) -> Iterator[tuple[str, Mapping[str, Tensor]]]:
-        """Names and weights; nothing is made before it is asked for."""
-        second = {kind: state.weights() for kind, (_, state) in self._running.items()}
-        yield from ((_NAMES[kind], weights) for kind, weights in second.items())
+        """Names and weights, what is trusted most first; nothing is made before it is asked for."""
+        running = {kind: state.weights() for kind, (_, state) in self._running.items()}
+        first = self._read(self._start, last) if self._has_probe else {}
         if "line" in self.kinds:
-            first = self._read(self._start, last)
-            ends = {"last weights": last} | ({"mean": second["swa"]} if "swa" in second else {})
-            for end, weights in ends.items():
-                for share in self._points(len(ends)):
+            ends = ({"mean": running["swa"]} if "swa" in running else {}) | {"last weights": last}
+            for share in self._points(len(ends)):
+                for end, weights in ends.items():
                     yield f"{share:.0%} of the way from the probe to the {end}", interpolate(first, weights, share)
+        for kind, weights in running.items():
+            yield _NAMES[kind], weights
         if len(self.ingredients) > 1:
             self._soup = self._soup or self._mix(last, score)
             yield "soup of the best evaluations", self._soup
+        if first:
+            yield PROBE, first
 
     def _mix(self, last: Mapping[str, Tensor], score: Score) -> dict[str, Tensor]:
         states = [self._read(self._ingredient(update), last) for update, _ in self.ingredients]
@@ -160,9 +161,10 @@ class Averages:
     def _copy(self) -> dict[str, Tensor]:
         return {name: tensor.detach().clone() for name, tensor in self._job.model.state_dict().items()}
 
-    def _put(self, weights: Mapping[str, Tensor]) -> None:
+    def _put(self, weights: Mapping[str, Tensor], name: str = "") -> None:
         self._job.model.load_state_dict(weights)
-        self._renew_norms()
+        if name != PROBE:  # its batch norms have the statistics of its own weights
+            self._renew_norms()
 
     def end(self) -> None:
         """Delete what was kept for the end."""

@@ -25,7 +25,7 @@ from hone.training import (
     Record,
     Step,
     StopSignal,
-    calibrated_loss,
+    calibrated_losses,
     is_better,
     list_checkpoints,
     measure,
@@ -137,33 +137,29 @@ class _Training:
             if len(self.job.splits.val):
                 metrics = self.evaluate(data.val) if unseen is None else self.measured(unseen)
                 self.state.baselines[PROBE] = metrics[str(self.job.recipe.metric)]
-                if self.averages.kinds:
-                    self.state.probe = self.judged(PROBE, metrics)
                 self.tell(record, self.judge(metrics))
 
     def keep_the_best(self, record: Record) -> None:
-        """Evaluate the averages of the run, and keep the probe or one of them unless an evaluation was better."""
+        """Evaluate the averages of the run, and keep one of them, or the probe, unless an evaluation was better."""
         state, metric, score = self.state, str(self.job.recipe.metric), lambda: self.score(self.evaluate())
-        averages = [self.judged(name, self.evaluate()) for name in self.averages.tried(score)]
-        if not averages:
+        settled = [self.judged(name, self.evaluate()) for name in self.averages.tried(score)]
+        if not settled:
             return
-        before = state.best.value
-        kept = choose(averages, metric, best=before, probe=state.probe, count=len(self.job.splits.val))
-        for each in averages:
-            self.tell(record, self.line(each, is_best=each is kept))
-        if kept is not None and (kept is not state.probe or state.best.update != 0):
+        before, least = state.best.value, state.baselines.get(PROBE)
+        kept = choose(settled, metric, best=before, least=least, count=len(self.job.splits.val))
+        if kept is not None and not (kept.name == PROBE and state.best.update == 0):
             with self.averages.in_model(kept.name, score):
                 self.evaluate()
                 self.write_best()
-            state.best = BestState(0 if kept is state.probe else state.loop.update, kept.metrics[metric])
-            if kept is state.probe:
-                self.tell(record, self.line(kept, is_best=True))
-        self.job.remarks.append(("averages", told(averages, metric, kept, before)))
+            state.best = BestState(0 if kept.name == PROBE else state.loop.update, kept.metrics[metric])
+        for each in settled:
+            self.tell(record, self.line(each, is_best=each is kept))
+        self.job.remarks.append(("averages", told(settled, metric, kept, before)))
 
     def judged(self, name: str, metrics: dict[str, float]) -> Judged:
         """What has just been evaluated, with what a choice goes by."""
         assert self.outputs is not None
-        return Judged(name, metrics, calibrated_loss(self.job.splits.task, self.outputs))
+        return Judged(name, metrics, calibrated_losses(self.job.splits.task, self.outputs))
 
     def line(self, judged: Judged, *, is_best: bool) -> dict[str, Any]:
         """Of averaged weights, for ``metrics.jsonl``."""

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from hone.recipe.keeping import Judged
 from hone.schedules.extension import OnExtend
 from hone.training import LoopState, is_better
 
@@ -67,7 +66,6 @@ class RunState:
         seconds: of training and evaluation, over all sittings.
         evaluating: the part of them that was evaluation, or the fit of a probe.
         baselines: the metric of what was there before training, by name.
-        probe: what validation said of the probe that fine-tuning starts from, if it does.
     """
 
     loop: LoopState = field(default_factory=LoopState)
@@ -75,7 +73,6 @@ class RunState:
     seconds: float = 0.0
     evaluating: float = 0.0
     baselines: dict[str, float] = field(default_factory=dict)
-    probe: Judged | None = None
 
     @property
     def skipped(self) -> int:
@@ -91,7 +88,6 @@ class RunState:
             "seconds": self.seconds,
             "evaluating": self.evaluating,
             "baselines": self.baselines,
-            "probe": self.probe and vars(self.probe),
         }
 
     @staticmethod
@@ -99,5 +95,4 @@ class RunState:
         """Read what :meth:`to_json` wrote."""
         loop = LoopState(values["update"], values["attempt"])
         best = BestState(**values["best"])
-        probe = Judged(**values["probe"]) if values["probe"] else None
-        return RunState(loop, best, values["seconds"], values["evaluating"], dict(values["baselines"]), probe)
+        return RunState(loop, best, values["seconds"], values["evaluating"], dict(values["baselines"]))

@@ -1,6 +1,6 @@
 """The loop, its evaluation, its checkpoints, and several processes."""
 
-from hone.training.calibration import calibrated_loss
+from hone.training.calibration import calibrated_losses
 from hone.training.checkpoint import Checkpoint, list_checkpoints, read_checkpoint, save_checkpoint, write_tensors
 from hone.training.distributed import World, join_world, pick_device
 from hone.training.evaluate import Inference, Outputs, run_over
@@ -33,7 +33,7 @@ __all__ = [
     "StopSignal",
     "World",
     "blend_weights",
-    "calibrated_loss",
+    "calibrated_losses",
     "check_metric",
     "dice_scores",
     "index_counts",
