@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from hone.data import Preprocessing
-from hone.data.video.augmentation import ClipAugmentation, fixed_crops, tells_left_from_right
+from hone.data.sides import tells_left_from_right
+from hone.data.video.augmentation import ClipAugmentation, fixed_crops
 from hone.data.video.batches import ClipBatches, EvalClips
 from hone.data.video.clips import Clips
 from hone.data.video.frame_cache import FrameCache

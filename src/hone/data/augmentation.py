@@ -95,6 +95,7 @@ class Chance:
 
     Args:
         augment: "light" or "strong".
+        hflip: whether left and right change places, by a coin.
 
     Example:
         >>> chance = Chance("light")
@@ -102,16 +103,16 @@ class Chance:
         True
     """
 
-    def __init__(self, augment: str) -> None:
-        self.area = AREA[augment]
+    def __init__(self, augment: str, hflip: bool = True) -> None:
+        self.area, self.hflip = AREA[augment], hflip
         self.operations = RandAugment() if augment == "strong" else None
 
     def __call__(self, height: int, width: int, seed: int) -> Drawn:
         """For a photo of this size."""
         generator = random.Random(seed)
         box = random_box(height, width, generator, self.area)
-        flip = generator.random() < 0.5
-        return Drawn(box, flip, self.operations.draw(generator) if self.operations else ())
+        coin = generator.random() < 0.5
+        return Drawn(box, coin and self.hflip, self.operations.draw(generator) if self.operations else ())
 
 
 class Augmentation:
@@ -122,6 +123,7 @@ class Augmentation:
             smaller crops, then RandAugment), or a function from (3, H, W) uint8 to (3, image_size, image_size) uint8:
             its random numbers may come from torch, numpy or random.
         preprocessing: gives the size and the interpolation.
+        hflip: whether half of the photos are mirrored, where the augmentation is a name.
 
     Raises:
         ValueError: an unknown name.
@@ -133,12 +135,12 @@ class Augmentation:
         True
     """
 
-    def __init__(self, augment: str | Transform, preprocessing: Preprocessing) -> None:
+    def __init__(self, augment: str | Transform, preprocessing: Preprocessing, hflip: bool = True) -> None:
         self.preprocessing = preprocessing
         self.own = None if isinstance(augment, str) else _Own(augment, preprocessing.image_size)
         self.chance: Chance | None = None
         if isinstance(augment, str) and one_of("augment", augment, AUGMENTS) != "none":
-            self.chance = Chance(augment)
+            self.chance = Chance(augment, hflip)
 
     @property
     def uses_generators(self) -> bool:

@@ -17,6 +17,7 @@ from .order import Order, check_ranks, chunks
 from .passes import MicroBatches, OncePerPass, Share, check_some
 from .photos import Photos
 from .preprocessing import Preprocessing
+from .sides import mirrors
 from .stream import Assembly
 
 
@@ -34,6 +35,7 @@ class TrainBatches(MicroBatches):
         seed: the run's seed: order, augmentation and mixing follow from it and from the attempt.
         augment: "none", "light" (random resized crop, flip), "strong" (RandAugment; mixup and CutMix too, except for
             regression) or a function from (3, H, W) uint8 to (3, image_size, image_size) uint8.
+        hflip: whether the named augmentations mirror half of the photos; None does unless class names speak of sides.
         sampler: "shuffle", or "balanced" to draw every class equally often.
         workers: processes that decode and augment ahead; 0 does it in this one.
         rank: this process, in [0, world_size).
@@ -73,6 +75,7 @@ class TrainBatches(MicroBatches):
         accumulate: int = 1,
         seed: int = 0,
         augment: str | Transform = "light",
+        hflip: bool | None = None,
         sampler: str = "shuffle",
         workers: int = 0,
         rank: int = 0,
@@ -99,7 +102,7 @@ class TrainBatches(MicroBatches):
         mixing = _mixing(examples, augment, seed)
         share = Share(order, rank=rank, world_size=world_size, partner=mixing is not None)
         crop = preprocessing if size is None else preprocessing.with_size(size)
-        augmentation = Augmentation(augment, crop)
+        augmentation = Augmentation(augment, crop, mirrors(hflip, examples.classes))
         on_device = device.type != "cpu" if on_device is None else on_device
         crops: DeviceAugmentation | None = None
         assemble: Assembly = TrainAssembly(photos, examples.targets, share, augmentation)

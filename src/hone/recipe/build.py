@@ -21,6 +21,7 @@ from hone.recipe.kinds import kind_of
 from hone.recipe.kinds.kind import Kind
 from hone.recipe.length import lengthen
 from hone.recipe.measured import arrange, as_planned, fitting
+from hone.recipe.mirroring import settle_mirroring
 from hone.recipe.placing import place
 from hone.recipe.resolve import resolve_optimizer, resolve_schedule
 from hone.recipe.schema import Recipe, read_averages
@@ -81,6 +82,8 @@ def build_job(
     )
     _arrange(job)
     _size(job, with_weights)
+    if with_weights and not trains:
+        settle_mirroring(job)
     if is_open and not trains:
         lengthen(job)
     job.optimizer = build_optimizer(job.recipe, job.model)

@@ -112,7 +112,7 @@ def cache_training(job: Job) -> str:
 def _unfit(job: Job) -> str | None:
     """Why there is no point in trying; an empty reason goes without saying, None says that there is one."""
     recipe = job.recipe
-    if not _is_cacheable(job) or recipe.strategy == "probe":
+    if not is_cacheable(job) or recipe.strategy == "probe":
         return ""
     if recipe.augment != "none" and recipe.views is None:
         return (
@@ -124,7 +124,7 @@ def _unfit(job: Job) -> str | None:
 def _cached(job: Job) -> str:
     recipe, world = job.recipe, job.world
     views: Views = job.kind.views(recipe, job.splits.train, job.preprocessing, world)  # type: ignore[attr-defined]
-    _begin_training(job)
+    begin_training(job)
     cache = FeatureCache(
         job.model, _folder(), budget=parse_bytes(recipe.cache), trains=ever_trained(job.model, job.plan)
     )
@@ -165,7 +165,7 @@ def probe_data(job: Job) -> Iterator[ProbeData]:
         stored, kept = job.train.stored, job.train.views
         train = FeatureBatches(stored, kept.targets(torch.arange(len(kept))), job.world.device)
         yield ProbeData(train, len(job.splits.train), job.validation)
-        _begin_training(job)
+        begin_training(job)
         return
     cache, examples = _head_cache(job), probed_examples(job)
     views = _further_views(job, examples)
@@ -177,7 +177,7 @@ def probe_data(job: Job) -> Iterator[ProbeData]:
     finally:
         if cache is not None:
             cache.remove()
-        _begin_training(job)
+        begin_training(job)
 
 
 def probed_examples(job: Job, most: int = 10_000) -> Examples:
@@ -190,7 +190,7 @@ def probed_examples(job: Job, most: int = 10_000) -> Examples:
 
 
 def _head_cache(job: Job) -> FeatureCache | None:
-    if not _is_cacheable(job):
+    if not is_cacheable(job):
         return None
     job.model.train()
     trains = apply_freeze(job.model, FreezePlan("head"))
@@ -198,7 +198,7 @@ def _head_cache(job: Job) -> FeatureCache | None:
     return FeatureCache(job.model, _folder(), budget=budget, trains=trains, folds=True)  # nothing trains from them
 
 
-def _is_cacheable(job: Job) -> bool:
+def is_cacheable(job: Job) -> bool:
     """Whether the data can be told apart by name, there is room, and nothing else stands in for the modules' calls."""
     recipe = job.recipe
     bare = job.world.size == 1 and recipe.lora is None and not (recipe.compile or recipe.checkpointing)
@@ -242,7 +242,8 @@ def _further_views(job: Job, examples: Examples) -> Views | None:
     return views
 
 
-def _begin_training(job: Job) -> None:
+def begin_training(job: Job) -> None:
+    """Put the model back into the modes of training, with what the plan freezes frozen."""
     job.model.train()
     apply_freeze(job.model, job.plan)
 

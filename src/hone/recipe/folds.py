@@ -32,7 +32,9 @@ def whole(splits: Splits) -> Splits:
     return dataclasses.replace(splits, train=together, val=together)
 
 
-def out_of_fold(features: Tensor, target: Tensor, outputs: int, task: str, folds: int, seed: int) -> Tensor:
+def out_of_fold(
+    features: Tensor, target: Tensor, outputs: int, task: str, folds: int, seed: int, judged: Tensor | None = None
+) -> Tensor:
     """The logits of every sample from a probe that was fitted without its fold.
 
     Args:
@@ -42,9 +44,10 @@ def out_of_fold(features: Tensor, target: Tensor, outputs: int, task: str, folds
         task: classify, multilabel or regress.
         folds: how many; classes are spread evenly over them.
         seed: of the division.
+        judged: (N, ..., F), other features of the same samples that the logits are of; None for the same.
 
     Returns:
-        (N, outputs) float32.
+        (N, ..., outputs) float32.
 
     Raises:
         ValueError: a class has fewer samples than 2, or there are fewer than ``folds``.
@@ -65,9 +68,10 @@ def out_of_fold(features: Tensor, target: Tensor, outputs: int, task: str, folds
     for kind in range(int(kinds.max()) + 1):
         members = order[kinds[order] == kind]
         places[members] = torch.arange(len(members)) % folds
-    logits = torch.empty(count, outputs)
+    judged = features if judged is None else judged
+    logits = torch.empty(*judged.shape[:-1], outputs)
     for fold in range(int(places.max()) + 1):
         held = places == fold
         weight, bias = fit_probe(features[~held], target[~held], outputs, task=task)
-        logits[held] = features[held] @ weight.T + bias
+        logits[held] = judged[held] @ weight.T + bias
     return logits

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import random
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -16,17 +15,6 @@ from ..preprocessing import Preprocessing
 from ..seeding import seed_generators
 
 Transform = Callable[[torch.Tensor], torch.Tensor]
-_SIDES = re.compile(r"(?<![a-z])(left|right|(counter|anti)?-?clockwise|ccw|cw)(?![a-z])")
-
-
-def tells_left_from_right(classes: Sequence[str]) -> bool:
-    """Whether class names speak of sides: such clips must not be mirrored.
-
-    Example:
-        >>> tells_left_from_right(["pan_left", "pan_right"]), tells_left_from_right(["bright", "leftover"])
-        (True, False)
-    """
-    return any(_SIDES.search(name.lower()) for name in classes)
 
 
 def resize_frames(frames: torch.Tensor, size: tuple[int, int], interpolation: str) -> torch.Tensor:

@@ -14,7 +14,8 @@ from ..assembly import Normalize
 from ..order import Order, check_ranks, chunks
 from ..passes import MicroBatches, OncePerPass, Share, check_some
 from ..seeding import derive, restored_generators
-from .augmentation import ClipAugmentation, ClipMixing, Transform, fixed_crops, tells_left_from_right
+from ..sides import mirrors
+from .augmentation import ClipAugmentation, ClipMixing, Transform, fixed_crops
 from .clips import Clips
 from .frames import Frames
 from .preprocessing import ClipPreprocessing
@@ -23,8 +24,7 @@ from .preprocessing import ClipPreprocessing
 class ClipBatches(MicroBatches):
     """Micro-batches of clips for ever, beginning at any attempt, the same ones for any number of workers and processes.
 
-    What :class:`hone.data.TrainBatches` is for photos; seeds, order and shares are its own. Clips are mirrored unless
-    class names speak of sides.
+    What :class:`hone.data.TrainBatches` is for photos; seeds, order and shares are its own.
 
     Args:
         clips: what to train on.
@@ -40,6 +40,7 @@ class ClipBatches(MicroBatches):
         cache: bytes of decoded frames to keep, such as "2GB"; 0 keeps none.
         device: where the batches are wanted.
         channels_last: lay the inputs out channels last.
+        hflip: whether the named augmentations mirror half of the clips; None does unless class names speak of sides.
 
     Raises:
         ValueError: an argument is out of range, or there is nothing to train on.
@@ -61,6 +62,7 @@ class ClipBatches(MicroBatches):
         cache: str | int = "2GB",
         device: str | torch.device = "cpu",
         channels_last: bool = False,
+        hflip: bool | None = None,
     ) -> None:
         check_ranks(rank, world_size, batch_size)
         check_some(clips, "train")
@@ -73,12 +75,11 @@ class ClipBatches(MicroBatches):
             targets=clips.targets,
         )
         mixing = ClipMixing(len(clips.classes), seed) if augment == "strong" else None
-        flip = not tells_left_from_right(clips.classes)
         assemble = _TrainAssembly(
             Frames(clips, preprocessing.image.train_side, cache),
             preprocessing,
             Share(order, rank=rank, world_size=world_size, partner=mixing is not None),
-            ClipAugmentation(augment, preprocessing.image, flip=flip),
+            ClipAugmentation(augment, preprocessing.image, flip=mirrors(hflip, clips.classes)),
         )
         finish = _Finish(NormalizeClips(preprocessing, torch.device(device), channels_last), mixing)
         super().__init__(order, assemble, finish, workers=workers, device=device)

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from hone.data.seeding import derive
-from hone.data.video.augmentation import ClipAugmentation, tells_left_from_right
+from hone.data.sides import mirrors
+from hone.data.video.augmentation import ClipAugmentation
 from hone.data.video.batches import NormalizeClips
 from hone.data.video.clips import Clips
 from hone.data.video.frames import Frames
@@ -29,7 +30,7 @@ class ClipViews:
     def __init__(self, recipe: Recipe, clips: Clips, preprocessing: ClipPreprocessing, device: torch.device) -> None:
         self.side, self.sampling = preprocessing.image.train_side, preprocessing.sampling
         self.frames = Frames(clips, self.side, recipe.cache)
-        flip = not tells_left_from_right(clips.classes)
+        flip = mirrors(recipe.hflip, clips.classes)
         self.augmentation = ClipAugmentation(recipe.augment or "light", preprocessing.image, flip=flip)
         self.normalize = NormalizeClips(preprocessing, device, recipe.layout != "contiguous")
 

@@ -136,6 +136,7 @@ def training_batches(recipe: Recipe, examples: Examples, preprocessing: ClipPrep
         accumulate=recipe.accumulate,
         seed=recipe.seed,
         augment=recipe.augment or "light",
+        hflip=recipe.hflip,
         sampler=recipe.sampler,
         **batch_options(recipe, world),
     )

@@ -109,6 +109,7 @@ def training_batches(recipe: Recipe, examples: Examples, preprocessing: Preproce
         accumulate=recipe.accumulate,
         seed=recipe.seed,
         augment=recipe.augment or "light",
+        hflip=recipe.hflip,
         sampler=recipe.sampler,
         size=recipe.train_size,
         **batch_options(recipe, world),

@@ -19,6 +19,7 @@ from hone.data.augmentation import Augmentation
 from hone.data.order import chunks
 from hone.data.photos import Photos
 from hone.data.seeding import derive, restored_generators
+from hone.data.sides import mirrors
 from hone.data.stream import Stream
 from hone.recipe.schema import Recipe
 from hone.training import World
@@ -57,7 +58,9 @@ class PhotoViews:
     def __init__(self, recipe: Recipe, examples: Examples, preprocessing: Preprocessing, device: torch.device) -> None:
         self.side = preprocessing.train_side
         self.photos = Photos(examples, self.side, preprocessing.interpolation, recipe.cache)
-        self.augmentation = Augmentation(recipe.augment or "light", preprocessing)
+        self.augmentation = Augmentation(
+            recipe.augment or "light", preprocessing, mirrors(recipe.hflip, examples.classes)
+        )
         self.normalize = Normalize(preprocessing, device, recipe.layout != "contiguous")
 
     def view(self, row: int, seed: int) -> Tensor:
@@ -106,7 +109,8 @@ class Views:
     def name(self) -> str:
         """A name that changes with any sample, with the preprocessing and with the augmentation."""
         seed = self.recipe.seed if self.augment != "none" else None
-        drawn = (_VERSION, self.augment, self.views, seed, self.made.side)
+        hflip = mirrors(self.recipe.hflip, self.examples.classes)
+        drawn = (_VERSION, self.augment, hflip, self.views, seed, self.made.side)
         return fingerprint("views", repr(drawn), name_of_inputs(self.examples, self.preprocessing, self.recipe))
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
