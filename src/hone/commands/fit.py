@@ -179,6 +179,9 @@ def _say_end(job: Job, run: Run, result: Result, stop: StopSignal, world: World)
             f"by {stop.name} at update {result.updates}/{job.total_updates}; hone fit --resume {run.path} goes on",
         )
         return
+    for subject, text in job.remarks:
+        if subject == "kept":
+            say(subject, text)
     say("best", f"{_summary(result)}  ->  {run.best if result.best else run.last}")
     pace = speed(result.samples_per_second, job.splits.train.noun)
     say("time", duration(result.seconds) + (f" for {result.updates} updates, {pace}" if result.updates else ""))

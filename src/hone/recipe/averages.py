@@ -24,7 +24,7 @@ _HORIZON, _MEAN_FROM = 0.2, 0.5
 #: is the best guess without any data (Wortsman et al., CVPR 2022, section 4).
 _LINE, _MIDDLE = (0.5, 0.75, 0.25), (0.5,)
 #: Cheap: many points may cost this share of the run, an evaluated sample being a third of a trained one.
-_CHEAP = 0.1 * 3
+_CHEAP = 0.15 * 3
 #: What the weights are called that training began at, and the averages of a run's own.
 PROBE = "linear probe"
 _NAMES = {"ema": "average of the last updates", "swa": f"mean of the last {1 - _MEAN_FROM:.0%} of the updates"}

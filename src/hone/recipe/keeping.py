@@ -85,19 +85,29 @@ def _is_near(losses: Tensor, smallest: Tensor) -> bool:
     return float(difference.mean()) <= doubt
 
 
-def told(settled: Sequence[Judged], metric: str, kept: Judged | None, best: float | None) -> str:
+def told(settled: Sequence[Judged], metric: str, kept: Judged | None) -> str:
     """What became of them, in one line.
 
     Example:
         >>> import torch
         >>> halfway = Judged("half-way", {"accuracy": 0.88}, torch.tensor([0.4, 0.3]))
-        >>> told([halfway], "accuracy", halfway, best=0.89)
-        'half-way 0.880, calibrated loss 0.350 (kept: 0.890 is within a standard error of it)'
+        >>> told([halfway], "accuracy", halfway)
+        'half-way 0.880, calibrated loss 0.350 (kept)'
     """
-    why = " (kept)"
-    if kept is not None and best is not None and is_better(metric, best, kept.metrics[metric]):
-        why = f" (kept: {best:.3f} is within a standard error of it)"
     return ", ".join(
-        f"{each.name} {each.metrics[metric]:.3f}, calibrated loss {float(each.losses.mean()):.3f}{why * (each is kept)}"
+        f"{each.name} {each.metrics[metric]:.3f}, calibrated loss {float(each.losses.mean()):.3f}"
+        f"{' (kept)' * (each is kept)}"
         for each in settled
     )
+
+
+def why(kept: Judged, metric: str, top: float) -> str:
+    """What is kept, and why it is if another was better.
+
+    Example:
+        >>> import torch
+        >>> why(Judged("half-way", {"accuracy": 0.88}, torch.zeros(1)), "accuracy", top=0.89)
+        'half-way; 0.890 was not better by more than chance'
+    """
+    chance = f"; {top:.3f} was not better by more than chance" if is_better(metric, top, kept.metrics[metric]) else ""
+    return f"{kept.name}{chance}"

@@ -13,7 +13,7 @@ from hone.recipe.cached import probe_data
 from hone.recipe.extension import is_further_extended
 from hone.recipe.folder import Run, as_json
 from hone.recipe.job import Job
-from hone.recipe.keeping import Judged, choose, told
+from hone.recipe.keeping import Judged, choose, told, why
 from hone.recipe.meter import Meter
 from hone.recipe.outcome import conclude
 from hone.recipe.start import start_from_probe
@@ -154,7 +154,11 @@ class _Training:
             state.best = BestState(0 if kept.name == PROBE else state.loop.update, kept.metrics[metric])
         for each in settled:
             self.tell(record, self.line(each, is_best=each is kept))
-        self.job.remarks.append(("averages", told(settled, metric, kept, before)))
+        self.job.remarks.append(("averages", told(settled, metric, kept)))
+        if kept is not None:
+            values = [each.metrics[metric] for each in settled] + [kept.metrics[metric] if before is None else before]
+            top = max(values) if is_better(metric, 1.0, 0.0) else min(values)
+            self.job.remarks.append(("kept", why(kept, metric, top)))
 
     def judged(self, name: str, metrics: dict[str, float]) -> Judged:
         """What has just been evaluated, with what a choice goes by."""
