@@ -31,6 +31,6 @@ def place(model: nn.Module, device: torch.device, layout: str, float32: Sequence
         with torch.no_grad():
             for tensor in (*model.parameters(), *model.buffers()):
                 if tensor.ndim in _CHANNELS_LAST:
-                    tensor.data = tensor.contiguous(memory_format=_CHANNELS_LAST[tensor.ndim])
+                    tensor.data = tensor.to(memory_format=_CHANNELS_LAST[tensor.ndim])
     keep_fp32(model, *float32)
     return suit(model, device)

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+import torch.distributed.nn  # before any group is made: see join_world
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -80,7 +81,7 @@ def join_world(device: str = "auto") -> Iterator[World]:
         device: ``"auto"`` (CUDA, then MPS, then CPU) or a torch device name.
 
     Yields:
-        The :class:`World`. The process group is taken down on the way out.
+        The :class:`World`. The process group is taken down on the way out; its threads end with the last wrapped model.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     local = int(os.environ.get("LOCAL_RANK", "0"))
@@ -90,6 +91,9 @@ def join_world(device: str = "auto") -> Iterator[World]:
         return
     if place.type == "cuda":
         torch.cuda.set_device(place)
+    # torch.distributed.nn, which DDP imports, keeps the group of the moment of its import as its functions' default.
+    # Imported only then, it holds the group until Python ends, and a thread that lets go of a tensor in the middle of
+    # that end aborts the process.
     dist.init_process_group("nccl" if place.type == "cuda" else "gloo")
     try:
         yield World(dist.get_rank(), dist.get_world_size(), place)
