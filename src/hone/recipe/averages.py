@@ -24,7 +24,9 @@ _HORIZON, _MEAN_FROM = 0.2, 0.5
 #: is the best guess without any data (Wortsman et al., CVPR 2022, section 4).
 _LINE, _MIDDLE = (0.5, 0.75, 0.25), (0.5,)
 #: Cheap: many points may cost this share of the run, an evaluated sample being a third of a trained one.
-_CHEAP = 0.15 * 3
+CHEAP, _EVALUATED = 0.15, 1 / 3
+#: So many evaluations two lines, their mean and the probe are, with all points and with the middles alone.
+MANY, FEW = 2 * len(_LINE) + 2, 2 * len(_MIDDLE) + 2
 #: What the weights are called that training began at, and the averages of a run's own.
 PROBE = "linear probe"
 _NAMES = {"ema": "average of the last updates", "swa": f"mean of the last {1 - _MEAN_FROM:.0%} of the updates"}
@@ -174,7 +176,8 @@ class Averages:
 
     def _points(self, lines: int) -> tuple[float, ...]:
         trained = self._job.total_updates * self._job.samples_an_update
-        return _LINE if (len(_LINE) * lines + 1) * len(self._job.splits.val) <= _CHEAP * trained else _MIDDLE
+        evaluated = _EVALUATED * (len(_LINE) * lines + 1) * len(self._job.splits.val)
+        return _LINE if evaluated <= CHEAP * trained else _MIDDLE
 
     def _ingredient(self, update: int) -> Path:
         return self._folder / f"soup-{update}.safetensors"

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from hone.data import Splits
 from hone.precision import Precision
+from hone.recipe.averages import CHEAP, FEW, MANY
 from hone.recipe.kinds.kind import TrainingBatches
 from hone.recipe.schema import Recipe
 
@@ -20,8 +21,6 @@ from hone.recipe.schema import Recipe
 _SPENT = 0.85
 #: Longer runs gain nothing on small data (BiT-HyperRule), and repeat large data more than often enough.
 _ENOUGH_UPDATES, _ENOUGH_EPOCHS = 500, 30
-#: Averages that are evaluated at the end.
-_CANDIDATES = 2
 
 
 @dataclass(frozen=True)
@@ -39,13 +38,14 @@ class Pace:
     probe: float
 
     def updates(self, minutes: float, updates_per_epoch: int) -> int:
-        """How many updates there is time for, with an evaluation an epoch.
+        """How many updates there is time for, with an evaluation an epoch and those of the averages at the end.
 
         Example:
             >>> Pace(update=1.0, evaluation=5.0, probe=20.0).updates(minutes=2.0, updates_per_epoch=10)
-            48
+            41
         """
-        left = 60 * _SPENT * minutes - self.probe - _CANDIDATES * self.evaluation
+        seconds = 60 * _SPENT * minutes - self.probe
+        left = seconds - self.evaluation * (MANY if MANY * self.evaluation <= CHEAP * seconds else FEW)
         most = max(_ENOUGH_UPDATES, 10 * updates_per_epoch)
         return min(
             int(left / (self.update + self.evaluation / updates_per_epoch)), most, _ENOUGH_EPOCHS * updates_per_epoch
