@@ -14,7 +14,7 @@ from PIL import Image
 from hone import cli
 from hone.data import Examples, Preprocessing, TrainBatches
 from hone.models import import_name
-from hone.recipe import Run
+from hone.recipe import Run, mirroring
 
 from .made import class_folders, write_table
 
@@ -87,6 +87,14 @@ def test_what_is_stated_is_done(fit: Fit, tmp_path: Path) -> None:
     other = stripes(tmp_path / "other", (16, 4), NORTH_SOUTH)
     stated = fit(other, "--strategy", "finetune", "--no-hflip")
     assert stated.recipe.hflip is False and not note(stated)
+
+
+def test_without_a_probe_the_question_is_put_to_some_photos_only(
+    fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirroring, "_stored", lambda job: pytest.fail("features that nothing asks for"))
+    found = fit(stripes(tmp_path / "data", (16, 4), EAST_WEST), "--strategy", "finetune", "--head", "random")
+    assert found.recipe.hflip is False
 
 
 def test_names_of_sides_are_enough(fit: Fit, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -159,7 +160,6 @@ def test_more_photos_get_fine_tuning_never_worse_than_the_probe(run: Fit, many: 
     doubt = standard_error(result.metric, max(values), 15)
     assert result.best.value >= max(values) - (doubt if kept["kind"] == "average" else 0)
     assert note(found, "averages").count("of the way from the probe") == 6
-    assert not list(found.checkpoints.glob("start*"))
 
 
 SHORT = ("--image-size", "96", "--updates", "1")
@@ -344,7 +344,8 @@ def test_a_run_that_goes_on_averages_as_one_that_was_never_stopped(
     ]
     assert lines[0] == lines[1] and len(lines[0]) >= 2
     assert differing(whole.best, stopped.best) == [] and differing(whole.last, stopped.last) == []
-    assert not list(stopped.checkpoints.glob("*.safetensors"))  # nothing stays behind
+    kept = [sorted(path.name for path in each.checkpoints.glob("*.safetensors")) for each in (whole, stopped)]
+    assert kept[0] == kept[1] and "start.safetensors" in kept[0]  # what another end needs
 
 
 def test_averages_are_those_of_the_weights(run: Fit, many: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -395,6 +396,80 @@ def test_what_is_kept_is_what_was_judged_and_the_last_weights_are_the_last(run: 
     plain = run(many, "--averages", "none")
     assert differing(found.last, plain.last) == []
     assert kept["kind"] == "eval" or differing(found.best, found.last)
+
+
+def averages(run: Run) -> list[str]:
+    """The names of what was tried at the end, of the last one."""
+    return [line["weights"] for line in read_record(run.path) if line["kind"] == "average"]
+
+
+def says_what_it_keeps(run: Run, data: Path, tmp_path: Path) -> bool:
+    """Whether the weights of ``best.safetensors`` are those that the result is of."""
+    assert run.result.best is not None and run.result.best.value == run.result.final[run.result.metric]
+    measured = tmp_path / "measured.json"
+    assert cli.main(["evaluate", str(run.path), str(data / "val"), "--json", str(measured)]) == 0
+    found = json.loads(measured.read_text())
+    return bool(found["loss"] == pytest.approx(run.result.final["loss"], rel=1e-4))
+
+
+def test_a_mean_of_no_weights_is_not_tried(run: Fit, many: Path) -> None:
+    """Out of patience before the second half: what the averages started from was the untrained head."""
+    found = run(many, "--updates", "400", "--eval-every", "3", "--patience", "1", "--averages", "ema, swa, line")
+    assert found.result.updates < 200
+    assert averages(found) and not [name for name in averages(found) if "mean" in name]
+    average = next(line for line in read_record(found.path) if line.get("weights") == "average of the last updates")
+    probe = next(line for line in read_record(found.path) if line.get("weights") == "linear probe")
+    assert average["metrics"]["loss"] < 1.05 * probe["metrics"]["loss"]
+
+
+@pytest.mark.parametrize("stated", [(), ("--averages", "ema, swa, line, soup")], ids=["usual", "all"])
+@pytest.mark.parametrize("longer", [12, 40])
+def test_a_finished_run_goes_on_to_another_end(
+    run: Fit, many: Path, tmp_path: Path, stated: tuple[str, ...], longer: int
+) -> None:
+    found = run(many, "--updates", "10", "--eval-every", "3", *stated)
+    for updates, choice in ((longer, "continue"), (longer + 9, "stretch")):
+        before = len(averages(found))
+        more = ["--updates", str(updates), "--on-extend", choice]
+        assert cli.main(["fit", "--resume", str(found.path), *more]) == 0
+        assert found.result.updates == updates and len(averages(found)) >= before + 4
+        assert says_what_it_keeps(found, many, tmp_path)
+
+
+def test_a_run_out_of_patience_goes_on_to_another_end(run: Fit, many: Path, tmp_path: Path) -> None:
+    found = run(many, "--updates", "40", "--eval-every", "2", "--patience", "1")
+    assert (reached := found.result.updates) < 40
+    assert cli.main(["fit", "--resume", str(found.path), "--updates", "60", "--on-extend", "continue"]) == 0
+    assert found.result.updates > reached and says_what_it_keeps(found, many, tmp_path)
+
+
+def test_killed_while_averages_are_tried(
+    run: Fit, many: Path, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped, length = tmp_path / "run", ["--updates", "40", "--eval-every", "2", "--patience", "1"]
+    whole = run(many, *length)
+    with monkeypatch.context() as patch:
+        patch.setattr(_Training, "keep_the_best", lambda self, record: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert cli.main(["fit", str(many), *words, *length, "--out", str(stopped)]) == 130
+    assert cli.main(["fit", "--resume", str(stopped)]) == 0
+    assert averages(Run(stopped)) == averages(whole) and differing(Run(stopped).best, whole.best) == []
+
+
+def test_norms_that_move_are_written_as_they_were_judged(
+    many: Path, source: str, own_folder: Path, tmp_path: Path
+) -> None:
+    """Dropout before a norm: the statistics of averaged weights are found by chance, the same each time."""
+    (own_folder / "dropping_parts.py").write_text(
+        "from torch import nn\n\n\ndef dropping():\n    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), "
+        "nn.Dropout(0.5), nn.Conv2d(8, 8, 3), nn.BatchNorm2d(8), nn.AdaptiveAvgPool2d(1), nn.Flatten(), "
+        "nn.Linear(8, 3))\n"
+    )
+    words = ["--model", "dropping_parts:dropping", "--image-size", "32", "--device", "cpu"]
+    out = ["--averages", "swa", "--updates", "6", "--norm", "follow", "--out", str(tmp_path / "run")]
+    assert cli.main(["fit", str(many), *words, *out]) == 0
+    found = Run(tmp_path / "run")
+    [average] = [line for line in read_record(found.path) if line["kind"] == "average"]
+    assert average["best"] and found.result.final["loss"] == pytest.approx(average["metrics"]["loss"], rel=1e-6)
 
 
 def test_averages_nobody_has_are_an_error(fails: Callable[..., str], many: Path) -> None:

@@ -103,6 +103,8 @@ def test_turns_are_for_strong_alone() -> None:
         augmentation = MaskAugmentation(unscaled, 32, (0.5, 0.5, 0.5))
         views = [augmentation(pair, seed)[..., 3] for seed in range(60)]
         seen[augment] = len({tuple(view.flatten().tolist()) for view in views})
+        one_way = MaskAugmentation(unscaled, 32, (0.5, 0.5, 0.5), hflip=False)
+        assert all(torch.equal(one_way(pair, seed)[..., 3], pair[..., 3]) for seed in range(20))
     assert seen == {"none": 1, "light": 2, "strong": 8}
 
 

@@ -60,6 +60,11 @@ def test_classes_that_nobody_names_are_asked_for(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+def test_what_augments_itself_is_not_mirrored(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="hflip must be left out for data that augments itself, got False"):
+        hone.finetune(Blobs(8), hflip=False, **options(tmp_path))
+
+
 def test_val_with_a_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="val and classes go with a Dataset or DataLoader"):
         hone.finetune("photos", val=Blobs(4), **options(tmp_path))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from hone.data.seeding import derive
 from hone.recipe.job import Job
 from hone.recipe.schema import read_averages
 from hone.training import Step, write_tensors
@@ -25,8 +27,8 @@ _HORIZON, _MEAN_FROM = 0.2, 0.5
 _LINE, _MIDDLE = (0.5, 0.75, 0.25), (0.5,)
 #: Cheap: many points may cost this share of the run, an evaluated sample being a third of a trained one.
 CHEAP, _EVALUATED = 0.15, 1 / 3
-#: So many evaluations two lines, their mean and the probe are, with all points and with the middles alone.
-MANY, FEW = 2 * len(_LINE) + 2, 2 * len(_MIDDLE) + 2
+#: So many evaluations two lines, their mean, the probe and what is kept are, with all points and the middles alone.
+MANY, FEW = 2 * len(_LINE) + 3, 2 * len(_MIDDLE) + 3
 #: What the weights are called that training began at, and the averages of a run's own.
 PROBE = "linear probe"
 _NAMES = {"ema": "average of the last updates", "swa": f"mean of the last {1 - _MEAN_FROM:.0%} of the updates"}
@@ -55,9 +57,11 @@ class Averages:
             "swa": Swa(start=math.ceil(_MEAN_FROM * length)),
         }
         self._running = {kind: (rules[kind], AverageState(job.model)) for kind in rules if kind in self.kinds}
+        #: How many weights each average is of.
+        self.counts = dict.fromkeys(self._running, 0)
         #: Update and score of the evaluations whose weights are kept.
         self.ingredients: list[tuple[int, float]] = []
-        self._soup: dict[str, Tensor] = {}
+        self._soup: dict[str, Tensor] | None = None
 
     @property
     def _start(self) -> Path:
@@ -73,10 +77,13 @@ class Averages:
             self._keep(self._start)
 
     def take(self, step: Step) -> None:
-        """Count the weights after an update."""
-        for rule, state in self._running.values():
-            if not step.skipped:
-                state.take(self._job.model, rule.share(step.update))
+        """Count the weights after an update; the first that are counted are the average."""
+        for kind, (rule, state) in self._running.items():
+            share = rule.share(step.update)
+            if step.skipped or not share:
+                continue
+            count = self.counts[kind] = self.counts[kind] + 1
+            state.take(self._job.model, 1 / count if kind == "swa" or count == 1 else share)
 
     def evaluated(self, update: int, score: float) -> None:
         """Keep the weights of an evaluation if it is one of the best; larger scores are better."""
@@ -102,11 +109,19 @@ class Averages:
             for name, tensor in state.weights().items()
         }
 
-    def load(self, tensors: Mapping[str, Tensor], ingredients: Sequence[Sequence[Any]]) -> None:
-        """From a checkpoint."""
-        self.ingredients = [(update, score) for update, score in ingredients]
-        for kind, (_, state) in self._running.items():
-            state.load({name.removeprefix(f"{kind}/"): tensor for name, tensor in tensors.items()})
+    def load(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+        """From a checkpoint; a mean that begins later, because the run has become longer, begins anew.
+
+        Args:
+            tensors: what :meth:`tensors` gave.
+            state: with ``soup``, ``averaged`` and the ``run``.
+        """
+        self.ingredients = [(update, score) for update, score in state["soup"]]
+        self.counts = {kind: int(state["averaged"][kind]) for kind in self._running}
+        for kind, (rule, average) in self._running.items():
+            average.load({name.removeprefix(f"{kind}/"): tensor for name, tensor in tensors.items()})
+            if isinstance(rule, Swa) and rule.start > state["run"]["update"]:
+                self.counts[kind] = 0
 
     def tried(self, score: Score) -> Iterator[str]:
         """Put one average after another into the model, and say its name; at the end the model is as it was.
@@ -136,7 +151,7 @@ class Averages:
 
     def _all(self, last: dict[str, Tensor], score: Score) -> Iterator[tuple[str, Mapping[str, Tensor]]]:
         """Names and weights, what is trusted most first; nothing is made before it is asked for."""
-        running = {kind: state.weights() for kind, (_, state) in self._running.items()}
+        running = {kind: state.weights() for kind, (_, state) in self._running.items() if self.counts[kind]}
         first = self._read(self._start, last) if self._has_probe else {}
         if "line" in self.kinds:
             ends = ({"mean": running["swa"]} if "swa" in running else {}) | {"last weights": last}
@@ -146,19 +161,22 @@ class Averages:
         for kind, weights in running.items():
             yield _NAMES[kind], weights
         if len(self.ingredients) > 1:
-            self._soup = self._soup or self._mix(last, score)
-            yield "soup of the best evaluations", self._soup
+            self._soup = self._mix(last, score) if self._soup is None else self._soup
+            if self._soup:
+                yield "soup of the best evaluations", self._soup
         if first:
             yield PROBE, first
 
     def _mix(self, last: Mapping[str, Tensor], score: Score) -> dict[str, Tensor]:
+        """The soup; empty where one evaluation's weights are better than any mean."""
         states = [self._read(self._ingredient(update), last) for update, _ in self.ingredients]
 
         def scored(weights: Mapping[str, Tensor]) -> float:
             self._put(weights)
             return score()
 
-        return greedy_soup(states, [value for _, value in self.ingredients], scored).weights
+        soup = greedy_soup(states, [value for _, value in self.ingredients], scored)
+        return soup.weights if max(soup.shares) < 1 else {}
 
     def _copy(self) -> dict[str, Tensor]:
         return {name: tensor.detach().clone() for name, tensor in self._job.model.state_dict().items()}
@@ -167,12 +185,6 @@ class Averages:
         self._job.model.load_state_dict(weights)
         if name != PROBE:  # its batch norms have the statistics of its own weights
             self._renew_norms()
-
-    def end(self) -> None:
-        """Delete what was kept for the end."""
-        if self._job.world.is_first:
-            for path in (self._start, *self._folder.glob("soup-*.safetensors")):
-                path.unlink(missing_ok=True)
 
     def _points(self, lines: int) -> tuple[float, ...]:
         trained = self._job.total_updates * self._job.samples_an_update
@@ -193,12 +205,15 @@ class Averages:
         return {name: tensor.to(like[name].device) for name, tensor in load_file(path).items()}
 
     def _renew_norms(self) -> None:
+        """The same for the same weights, whenever it is done: from the same photos, by the same chance."""
         job = self._job
         stream: Any = job.train.batches(0)
         batches = (next(stream)[0] for _ in range(job.train.updates_per_epoch * job.recipe.accumulate))
         job.model.train()
         apply_freeze(job.model, job.plan, max(job.total_updates - 1, 0))
-        with job.precision.autocast():
-            reestimate_norms(job.model, batches)
+        with torch.random.fork_rng(), job.precision.autocast():
+            torch.manual_seed(derive("norms", job.recipe.seed))
+            if reestimate_norms(job.model, batches):
+                job.world.share_buffers(job.model)
         if hasattr(stream, "close"):
             stream.close()

@@ -37,15 +37,16 @@ class Pace:
     evaluation: float
     probe: float
 
-    def updates(self, minutes: float, updates_per_epoch: int) -> int:
+    def updates(self, minutes: float, updates_per_epoch: int, *, averaged: bool = True) -> int:
         """How many updates there is time for, with an evaluation an epoch and those of the averages at the end.
 
         Example:
             >>> Pace(update=1.0, evaluation=5.0, probe=20.0).updates(minutes=2.0, updates_per_epoch=10)
-            41
+            38
         """
         seconds = 60 * _SPENT * minutes - self.probe
-        left = seconds - self.evaluation * (MANY if MANY * self.evaluation <= CHEAP * seconds else FEW)
+        tries = (MANY if MANY * self.evaluation <= CHEAP * seconds else FEW) if averaged else 0
+        left = seconds - tries * self.evaluation
         most = max(_ENOUGH_UPDATES, 10 * updates_per_epoch)
         return min(
             int(left / (self.update + self.evaluation / updates_per_epoch)), most, _ENOUGH_EPOCHS * updates_per_epoch
@@ -65,7 +66,7 @@ def within_budget(recipe: Recipe, pace: Pace, updates_per_epoch: int, *, can_pro
         ValueError: there is no time for an epoch, and no probe.
     """
     minutes = float(recipe.budget or 0.0)
-    updates = pace.updates(minutes, updates_per_epoch)
+    updates = pace.updates(minutes, updates_per_epoch, averaged=recipe.averages not in (None, "none"))
     if updates >= updates_per_epoch:
         every = min(recipe.eval_every or updates, updates)
         chosen = dataclasses.replace(recipe, updates=updates, eval_every=every, budget=None)

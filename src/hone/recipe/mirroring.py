@@ -42,7 +42,7 @@ def settle_mirroring(job: Job) -> None:
     hflip, why = True, "class names speak of sides"
     if tells_left_from_right(splits.train.classes):
         hflip = False
-    elif recipe.strategy in ("probe", "finetune") and can_probe(job.model, splits.task):
+    elif recipe.strategy in ("probe", "finetune") and job.target.origin and can_probe(job.model, splits.task):
         hflip, why = _by_probe(job)
     job.recipe = dataclasses.replace(recipe, hflip=hflip)
     if not hflip:
@@ -70,7 +70,8 @@ def _found_by_probe(job: Job) -> tuple[bool, str]:
         return True, ""
     rows, target = chosen
     some = job.evaluation(examples.take(rows.numpy()), whole=True)
-    plain = _stored(job)[rows] if is_cacheable(job) else _features(job, some)
+    stores = job.recipe.head == "probe" and is_cacheable(job)  # the probe will ask for all of them
+    plain = _stored(job)[rows] if stores else _features(job, some)
     both = torch.stack([plain, _features(job, ((inputs.flip(-1), *rest) for inputs, *rest in some))], 1)
     begin_training(job)
     outputs = int(target.max()) + 1 if task == "classify" else target[:1].numel()

@@ -83,6 +83,8 @@ class OwnData:
 
     def training_batches(self, recipe: Recipe, examples: Examples, preprocessing: Any, world: World) -> TrainingBatches:
         """Micro-batches from any attempt on."""
+        if recipe.hflip is not None:
+            raise ValueError(f"hflip must be left out for data that augments itself, got {recipe.hflip}")
         found: TrainingBatches = batches_from(
             _source(examples),
             accumulate=recipe.accumulate,

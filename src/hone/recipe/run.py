@@ -68,8 +68,6 @@ def carry_out(job: Job, run: Run, show: Show, stop: StopSignal, *, resume: bool 
     training = _Training(job, run, state, averages, show, stop)
     with _begun(job, run, state), Record(run.path if job.world.is_first else None, state.loop.update) as record:
         finished = training.run(record)
-    if finished:
-        averages.end()
     if finished and job.world.is_first:
         _write_weights(job, run.last)
     return conclude(job, run, state, training.best_outputs, interrupted=not finished)
@@ -82,11 +80,14 @@ def restore(job: Job, run: Run, averages: Averages) -> RunState:
         return RunState()
     checkpoint = read_checkpoint(found[-1])
     checkpoint.restore(job.model, job.optimizer)
-    averages.load(checkpoint.average, checkpoint.state["soup"])
+    averages.load(checkpoint.average, checkpoint.state)
     job.precision.load_state_dict(checkpoint.state["precision"])
-    if hasattr(job.schedule, "load_state_dict") and not is_further_extended(job, checkpoint.state):
+    state = RunState.from_json(checkpoint.state["run"])
+    if is_further_extended(job, checkpoint.state):
+        state.go_on()
+    elif hasattr(job.schedule, "load_state_dict"):
         job.schedule.load_state_dict(checkpoint.state["schedule"])
-    return RunState.from_json(checkpoint.state["run"])
+    return state
 
 
 class _Training:
@@ -102,14 +103,21 @@ class _Training:
 
     def run(self, record: Record) -> bool:
         """Train; whether the run came to its end."""
-        if self.is_out_of_patience():  # stopped before it could say so
-            return True
         if self.state.loop.attempt == 0 and self.job.recipe.head == "probe":
             self.probe(record)
         if not self.job.total_updates:
             return True
         if self.state.loop.attempt == 0:
             self.averages.begin()
+        if not self.is_out_of_patience():  # else it was stopped between that and its end
+            self.train(record)
+        finished = self.is_out_of_patience() or self.state.loop.update >= self.job.total_updates
+        if finished:
+            self.keep_the_best(record)
+        return finished
+
+    def train(self, record: Record) -> None:
+        """Update after update, until the end, a wish to stop, or no patience."""
         for step in self.updates():
             self.meter.add(step)
             self.averages.take(step)
@@ -123,10 +131,6 @@ class _Training:
                 self.save()
             if asked or self.is_out_of_patience():
                 break
-        finished = self.is_out_of_patience() or self.state.loop.update >= self.job.total_updates
-        if finished:
-            self.keep_the_best(record)
-        return finished
 
     def probe(self, record: Record) -> None:
         """Begin where the probe ends, and take its measure: what is kept is never worse."""
@@ -147,11 +151,14 @@ class _Training:
             return
         before, least = state.best.value, state.baselines.get(PROBE)
         kept = choose(settled, metric, best=before, least=least, count=len(self.job.splits.val))
-        if kept is not None and not (kept.name == PROBE and state.best.update == 0):
+        if kept is not None:
             with self.averages.in_model(kept.name, score):
                 self.evaluate()
                 self.write_best()
-            state.best = BestState(0 if kept.name == PROBE else state.loop.update, kept.metrics[metric])
+            update = 0 if kept.name == PROBE else state.loop.update
+            state.kept = BestState(update, kept.metrics[metric])
+            self.save()
+            state.best = state.kept
         for each in settled:
             self.tell(record, self.line(each, is_best=each is kept))
         self.job.remarks.append(("averages", told(settled, metric, kept)))
@@ -259,6 +266,7 @@ class _Training:
             "schedule": readings,
             "extensions": job.extensions,
             "soup": self.averages.ingredients,
+            "averaged": self.averages.counts,
         }
         update = self.state.loop.update
         save_checkpoint(

@@ -70,7 +70,7 @@ class Recipe:
         averages: of weights, tried at the end and kept where validation says so: ema (of about the last fifth), swa
             (the mean of the last half), line (between the probe and the tuned weights, and their mean if there is swa),
             soup (of the best evaluations), several as in swa, soup, or none (default: swa, line where the strategy
-            fine-tunes)
+            fine-tunes from a probe, ema where it fine-tunes from another head)
         metric: what "best" is decided by
         image_size: side of the square input, pixels
         train_size: side of the photos' random crops in training, pixels (default: image_size; on a CPU, where a
@@ -88,8 +88,8 @@ class Recipe:
         crops: squares of each frame in evaluation: 1 or 3
         augment: none, light (random resized crop, flip: the default for photos), or strong (also RandAugment, mixup,
             CutMix)
-        hflip: mirror half of the photos in training (default: unless class names speak of left and right, or a probe
-            is worse at mirrored photos)
+        hflip: mirror half of the photos, clips or masks in training (default: unless class names speak of left and
+            right, or a probe is worse at mirrored photos)
         sampler: shuffle, or balanced to draw each class equally often
         seed: of everything random
         device: auto, cpu, cuda, cuda:1, mps

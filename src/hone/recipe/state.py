@@ -63,6 +63,7 @@ class RunState:
     Attributes:
         loop: the two integers.
         best: the best evaluation so far.
+        kept: what an end has put in its place.
         seconds: of training and evaluation, over all sittings.
         evaluating: the part of them that was evaluation, or the fit of a probe.
         baselines: the metric of what was there before training, by name.
@@ -70,6 +71,7 @@ class RunState:
 
     loop: LoopState = field(default_factory=LoopState)
     best: BestState = field(default_factory=BestState)
+    kept: BestState | None = None
     seconds: float = 0.0
     evaluating: float = 0.0
     baselines: dict[str, float] = field(default_factory=dict)
@@ -79,12 +81,18 @@ class RunState:
         """Attempts that were no update."""
         return self.loop.attempt - self.loop.update
 
+    def go_on(self) -> None:
+        """To another end than the one that was reached: from what was kept there, with new patience."""
+        best = self.kept or self.best
+        self.best, self.kept = BestState(best.update, best.value), None
+
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         return {
             "update": self.loop.update,
             "attempt": self.loop.attempt,
             "best": vars(self.best),
+            "kept": vars(self.kept) if self.kept else None,
             "seconds": self.seconds,
             "evaluating": self.evaluating,
             "baselines": self.baselines,
@@ -94,5 +102,6 @@ class RunState:
     def from_json(values: Mapping[str, Any]) -> RunState:
         """Read what :meth:`to_json` wrote."""
         loop = LoopState(values["update"], values["attempt"])
-        best = BestState(**values["best"])
-        return RunState(loop, best, values["seconds"], values["evaluating"], dict(values["baselines"]))
+        best, kept = (BestState(**values[name]) if values[name] else None for name in ("best", "kept"))
+        assert best is not None
+        return RunState(loop, best, kept, values["seconds"], values["evaluating"], dict(values["baselines"]))

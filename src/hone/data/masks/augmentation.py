@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -54,6 +54,7 @@ class MaskAugmentation:
         size: of the crop, pixels.
         mean: of each channel in [0, 1]: what is around an image smaller than the crop.
         labels: the planes of the mask are labels of 0 and 1; False: they hold class indices.
+        hflip: False leaves out what changes left for right: all that mirrors, and the quarter turns that go with it.
 
     Raises:
         ValueError: an unknown name.
@@ -65,8 +66,11 @@ class MaskAugmentation:
         True
     """
 
-    def __init__(self, augment: str | Strength, size: int, mean: tuple[float, ...], *, labels: bool = False) -> None:
-        self.strength = AUGMENTS[one_of("augment", augment, AUGMENTS)] if isinstance(augment, str) else augment
+    def __init__(
+        self, augment: str | Strength, size: int, mean: tuple[float, ...], *, labels: bool = False, hflip: bool = True
+    ) -> None:
+        strength = AUGMENTS[one_of("augment", augment, AUGMENTS)] if isinstance(augment, str) else augment
+        self.strength = strength if hflip else replace(strength, mirror=False, turns=False)
         self.size, self.labels = size, labels
         self.border = torch.tensor([round(255 * value) for value in mean], dtype=torch.uint8)
 

@@ -85,6 +85,7 @@ class MaskBatches(MicroBatches):
         accumulate: micro-batches an update.
         seed: the run's seed: order, places and augmentation follow from it and from the attempt.
         augment: "none", "light" or "strong"; see :class:`MaskAugmentation`.
+        hflip: False mirrors nothing.
         workers: processes that decode and augment ahead; 0 does it in this one.
         rank: this process, in [0, world_size).
         world_size: processes that train together.
@@ -105,6 +106,7 @@ class MaskBatches(MicroBatches):
         accumulate: int = 1,
         seed: int = 0,
         augment: str = "light",
+        hflip: bool = True,
         workers: int = 0,
         rank: int = 0,
         world_size: int = 1,
@@ -116,7 +118,7 @@ class MaskBatches(MicroBatches):
         check_some(examples, "train")
         order = Order(len(examples), batch_size=batch_size, accumulate=accumulate, seed=seed)
         augmentation = MaskAugmentation(
-            augment, preprocessing.image_size, preprocessing.mean, labels=examples.coding.labels
+            augment, preprocessing.image_size, preprocessing.mean, labels=examples.coding.labels, hflip=hflip
         )
         images = MaskedImages(examples, preprocessing.peak, cache)
         share = Share(order, rank=rank, world_size=world_size)

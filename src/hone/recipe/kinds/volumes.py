@@ -135,6 +135,11 @@ def training_batches(
     recipe: Recipe, examples: Examples, preprocessing: VolumePreprocessing, world: World
 ) -> VolumeBatches:
     """Patches as the recipe draws and augments them."""
+    if recipe.hflip is not None:
+        raise ValueError(
+            f"hflip must be left out for task {examples.task}, got {recipe.hflip}; volumes are mirrored, along every "
+            "axis, with augment strong only"
+        )
     return VolumeBatches(
         cast(VolumeExamples, examples),
         preprocessing,
