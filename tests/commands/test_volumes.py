@@ -307,7 +307,7 @@ def test_whole_volumes_are_classified(fit_volumes: Callable[..., Run], tmp_path:
         ),
         (("--model.channel", "[4, 8]"), "does not take these options"),
         (("--metric", "accuracy"), "metric 'accuracy' is not known"),
-        (("--no-hflip",), "hflip must be left out for task segment-volume, got False"),
+        (("--hflip",), "hflip mirrors volumes with augment strong only, got augment light"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_is_written(

@@ -108,6 +108,16 @@ def test_turns_are_for_strong_alone() -> None:
     assert seen == {"none": 1, "light": 2, "strong": 8}
 
 
+def test_classes_named_after_sides_are_not_mirrored(train: MaskExamples) -> None:
+    def images(hflip: bool | None, *names: str) -> Tensor:
+        named = replace(train, classes=[*names, *train.classes[len(names) :]])
+        return torch.cat([inputs for inputs, _ in some(batches(named, augment="strong", hflip=hflip), 0, 4)])
+
+    plain, mirrored = images(False), images(True)
+    assert not torch.equal(plain, mirrored)
+    assert torch.equal(images(None), mirrored) and torch.equal(images(None, "left ear", "right ear"), plain)
+
+
 def test_crops_look_for_rare_classes() -> None:
     pair = torch.zeros(400, 400, 4, dtype=torch.uint8)
     pair[390:393, 3:6, 3] = 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -244,3 +245,14 @@ def test_patches_are_planned_from_the_data(examples: VolumeExamples) -> None:
     size, spacing = plan_whole(examples, voxels=18 * 16 * 14 // 8)
     assert spacing == pytest.approx((spacing[0],) * 3) and spacing[0] > 2
     assert all(n * mm >= extent for n, mm, extent in zip(size, spacing, (20, 16, 14), strict=True))
+
+
+def test_classes_named_after_sides_are_not_mirrored(examples: VolumeExamples) -> None:
+    def inputs(hflip: bool | None, *names: str) -> torch.Tensor:
+        named = replace(examples, classes=[*examples.classes[: len(examples.classes) - len(names)], *names])
+        batches = VolumeBatches(named, PREPROCESSING, batch_size=2, cache=0, augment="strong", hflip=hflip)
+        return torch.cat([found for found, _ in first(batches)])
+
+    plain, mirrored = inputs(False), inputs(True)
+    assert not torch.equal(plain, mirrored)
+    assert torch.equal(inputs(None), mirrored) and torch.equal(inputs(None, "left kidney"), plain)

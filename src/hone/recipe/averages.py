@@ -109,18 +109,23 @@ class Averages:
             for name, tensor in state.weights().items()
         }
 
-    def load(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+    def to_json(self) -> dict[str, Any]:
+        """For the checkpoint, besides the tensors."""
+        return {"ingredients": self.ingredients, "counts": self.counts}
+
+    def load(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any], update: int) -> None:
         """From a checkpoint; a mean that begins later, because the run has become longer, begins anew.
 
         Args:
             tensors: what :meth:`tensors` gave.
-            state: with ``soup``, ``averaged`` and the ``run``.
+            values: what :meth:`to_json` gave.
+            update: where the run stands.
         """
-        self.ingredients = [(update, score) for update, score in state["soup"]]
-        self.counts = {kind: int(state["averaged"][kind]) for kind in self._running}
+        self.ingredients = [(when, score) for when, score in values["ingredients"]]
+        self.counts = dict(values["counts"])
         for kind, (rule, average) in self._running.items():
             average.load({name.removeprefix(f"{kind}/"): tensor for name, tensor in tensors.items()})
-            if isinstance(rule, Swa) and rule.start > state["run"]["update"]:
+            if isinstance(rule, Swa) and rule.start > update:
                 self.counts[kind] = 0
 
     def tried(self, score: Score) -> Iterator[str]:
@@ -211,7 +216,8 @@ class Averages:
         batches = (next(stream)[0] for _ in range(job.train.updates_per_epoch * job.recipe.accumulate))
         job.model.train()
         apply_freeze(job.model, job.plan, max(job.total_updates - 1, 0))
-        with torch.random.fork_rng(), job.precision.autocast():
+        devices = [job.world.device] if job.world.device.type == "cuda" else []
+        with torch.random.fork_rng(devices), job.precision.autocast():
             torch.manual_seed(derive("norms", job.recipe.seed))
             if reestimate_norms(job.model, batches):
                 job.world.share_buffers(job.model)

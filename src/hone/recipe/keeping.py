@@ -101,13 +101,17 @@ def told(settled: Sequence[Judged], metric: str, kept: Judged | None) -> str:
     )
 
 
-def why(kept: Judged, metric: str, top: float) -> str:
-    """What is kept, and why it is if another was better.
+def why(settled: Sequence[Judged], metric: str, kept: Judged, before: float | None) -> str:
+    """What is kept, and why it is if another was better; ``before`` is the best value of the run's evaluations.
 
     Example:
         >>> import torch
-        >>> why(Judged("half-way", {"accuracy": 0.88}, torch.zeros(1)), "accuracy", top=0.89)
+        >>> halfway = Judged("half-way", {"accuracy": 0.88}, torch.zeros(1))
+        >>> why([halfway], "accuracy", halfway, before=0.89)
         'half-way; 0.890 was not better by more than chance'
     """
-    chance = f"; {top:.3f} was not better by more than chance" if is_better(metric, top, kept.metrics[metric]) else ""
-    return f"{kept.name}{chance}"
+    top = kept.metrics[metric]
+    for value in (before, *(each.metrics[metric] for each in settled)):
+        if value is not None and is_better(metric, value, top):
+            top = value
+    return kept.name if top == kept.metrics[metric] else f"{kept.name}; {top:.3f} was not better by more than chance"

@@ -80,9 +80,9 @@ def restore(job: Job, run: Run, averages: Averages) -> RunState:
         return RunState()
     checkpoint = read_checkpoint(found[-1])
     checkpoint.restore(job.model, job.optimizer)
-    averages.load(checkpoint.average, checkpoint.state)
-    job.precision.load_state_dict(checkpoint.state["precision"])
     state = RunState.from_json(checkpoint.state["run"])
+    averages.load(checkpoint.average, checkpoint.state["averages"], state.loop.update)
+    job.precision.load_state_dict(checkpoint.state["precision"])
     if is_further_extended(job, checkpoint.state):
         state.go_on()
     elif hasattr(job.schedule, "load_state_dict"):
@@ -97,7 +97,7 @@ class _Training:
         self.job, self.run_folder, self.state, self.show, self.stop = job, run, state, show, stop
         self.averages = averages
         self.meter = Meter(job, state)
-        self.outputs: Outputs | None = None
+        self.outputs: Outputs  # of the last evaluation
         self.best_outputs: Outputs | None = None
         self.saved = time.monotonic()
 
@@ -163,13 +163,10 @@ class _Training:
             self.tell(record, self.line(each, is_best=each is kept))
         self.job.remarks.append(("averages", told(settled, metric, kept)))
         if kept is not None:
-            values = [each.metrics[metric] for each in settled] + [kept.metrics[metric] if before is None else before]
-            top = max(values) if is_better(metric, 1.0, 0.0) else min(values)
-            self.job.remarks.append(("kept", why(kept, metric, top)))
+            self.job.remarks.append(("kept", why(settled, metric, kept, before)))
 
     def judged(self, name: str, metrics: dict[str, float]) -> Judged:
         """What has just been evaluated, with what a choice goes by."""
-        assert self.outputs is not None
         return Judged(name, metrics, calibrated_losses(self.job.splits.task, self.outputs))
 
     def line(self, judged: Judged, *, is_best: bool) -> dict[str, Any]:
@@ -265,8 +262,7 @@ class _Training:
             "precision": job.precision.state_dict(),
             "schedule": readings,
             "extensions": job.extensions,
-            "soup": self.averages.ingredients,
-            "averaged": self.averages.counts,
+            "averages": self.averages.to_json(),
         }
         update = self.state.loop.update
         save_checkpoint(

@@ -88,8 +88,8 @@ class Recipe:
         crops: squares of each frame in evaluation: 1 or 3
         augment: none, light (random resized crop, flip: the default for photos), or strong (also RandAugment, mixup,
             CutMix)
-        hflip: mirror half of the photos, clips or masks in training (default: unless class names speak of left and
-            right, or a probe is worse at mirrored photos)
+        hflip: mirror half of the samples in training (default: unless class names speak of left and right, or a probe
+            is worse at mirrored photos)
         sampler: shuffle, or balanced to draw each class equally often
         seed: of everything random
         device: auto, cpu, cuda, cuda:1, mps

@@ -102,6 +102,5 @@ class RunState:
     def from_json(values: Mapping[str, Any]) -> RunState:
         """Read what :meth:`to_json` wrote."""
         loop = LoopState(values["update"], values["attempt"])
-        best, kept = (BestState(**values[name]) if values[name] else None for name in ("best", "kept"))
-        assert best is not None
+        best, kept = BestState(**values["best"]), BestState(**values["kept"]) if values["kept"] else None
         return RunState(loop, best, kept, values["seconds"], values["evaluating"], dict(values["baselines"]))

@@ -9,6 +9,7 @@ from torch import Tensor
 from ...checks import integer
 from ..order import Order, check_ranks, chunks
 from ..passes import MicroBatches, OncePerPass, Share, check_some
+from ..sides import mirrors
 from .augmentation import MaskAugmentation
 from .coding import Coding
 from .examples import MaskExamples
@@ -85,7 +86,7 @@ class MaskBatches(MicroBatches):
         accumulate: micro-batches an update.
         seed: the run's seed: order, places and augmentation follow from it and from the attempt.
         augment: "none", "light" or "strong"; see :class:`MaskAugmentation`.
-        hflip: False mirrors nothing.
+        hflip: whether "light" and "strong" mirror; None: unless class names speak of left and right.
         workers: processes that decode and augment ahead; 0 does it in this one.
         rank: this process, in [0, world_size).
         world_size: processes that train together.
@@ -106,7 +107,7 @@ class MaskBatches(MicroBatches):
         accumulate: int = 1,
         seed: int = 0,
         augment: str = "light",
-        hflip: bool = True,
+        hflip: bool | None = None,
         workers: int = 0,
         rank: int = 0,
         world_size: int = 1,
@@ -118,7 +119,11 @@ class MaskBatches(MicroBatches):
         check_some(examples, "train")
         order = Order(len(examples), batch_size=batch_size, accumulate=accumulate, seed=seed)
         augmentation = MaskAugmentation(
-            augment, preprocessing.image_size, preprocessing.mean, labels=examples.coding.labels, hflip=hflip
+            augment,
+            preprocessing.image_size,
+            preprocessing.mean,
+            labels=examples.coding.labels,
+            hflip=mirrors(hflip, examples.classes),
         )
         images = MaskedImages(examples, preprocessing.peak, cache)
         share = Share(order, rank=rank, world_size=world_size)

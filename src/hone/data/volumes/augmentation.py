@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -59,13 +59,15 @@ class VolumeAugmentation:
         augment: "none" (chance decides only where the patch stands), "light" or "strong".
         patch_size: (X, Y, Z), voxels.
         foreground: share of the patches that stand on a class.
+        hflip: False mirrors nothing.
 
     Raises:
         ValueError: an unknown name.
     """
 
-    def __init__(self, augment: str, patch_size: Sequence[int], foreground: float) -> None:
-        self.ranges = RANGES.get(one_of("augment", augment, AUGMENTS))
+    def __init__(self, augment: str, patch_size: Sequence[int], foreground: float, *, hflip: bool = True) -> None:
+        ranges = RANGES.get(one_of("augment", augment, AUGMENTS))
+        self.ranges = ranges if hflip or ranges is None else replace(ranges, mirrored=0.0)
         self.patch_size, self.foreground = tuple(patch_size), foreground
 
     def __call__(self, case: Prepared, spacing: Sequence[float], seed: int) -> tuple[Tensor, Tensor | None]:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..order import Order, check_ranks, chunks
 from ..passes import MicroBatches, OncePerPass, Share, check_some
+from ..sides import mirrors
 from .augmentation import VolumeAugmentation
 from .examples import VolumeExamples
 from .patches import FOREGROUND, read_middle
@@ -65,6 +66,7 @@ class VolumeBatches(MicroBatches):
         accumulate: micro-batches an update.
         seed: the run's seed: order, places and augmentation follow from it and from the attempt.
         augment: "none", "light" (turned, scaled, intensities), or "strong" (further, and mirrored).
+        hflip: whether "strong" mirrors; None: unless class names speak of left and right.
         sampler: "shuffle", or for classification "balanced".
         workers: processes that prepare and augment ahead; 0 does it in this one.
         rank: this process, in [0, world_size).
@@ -86,6 +88,7 @@ class VolumeBatches(MicroBatches):
         accumulate: int = 1,
         seed: int = 0,
         augment: str = "light",
+        hflip: bool | None = None,
         sampler: str = "shuffle",
         workers: int = 0,
         rank: int = 0,
@@ -105,7 +108,12 @@ class VolumeBatches(MicroBatches):
             targets=examples.targets,
         )
         whole = examples.task == "classify-volume"
-        augmentation = VolumeAugmentation(augment, preprocessing.patch_size, 0.0 if whole else FOREGROUND)
+        augmentation = VolumeAugmentation(
+            augment,
+            preprocessing.patch_size,
+            0.0 if whole else FOREGROUND,
+            hflip=mirrors(hflip, examples.classes),
+        )
         volumes = PreparedVolumes(examples, preprocessing, cache)
         assemble = PatchAssembly(volumes, Share(order, rank=rank, world_size=world_size), augmentation)
         layout = _layout(channels_last)

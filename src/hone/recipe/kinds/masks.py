@@ -123,7 +123,7 @@ def training_batches(recipe: Recipe, examples: Examples, preprocessing: MaskPrep
         accumulate=recipe.accumulate,
         seed=recipe.seed,
         augment=recipe.augment or "light",
-        hflip=recipe.hflip is not False,
+        hflip=recipe.hflip,
         **batch_options(recipe, world),
     )
 

@@ -135,17 +135,15 @@ def training_batches(
     recipe: Recipe, examples: Examples, preprocessing: VolumePreprocessing, world: World
 ) -> VolumeBatches:
     """Patches as the recipe draws and augments them."""
-    if recipe.hflip is not None:
-        raise ValueError(
-            f"hflip must be left out for task {examples.task}, got {recipe.hflip}; volumes are mirrored, along every "
-            "axis, with augment strong only"
-        )
+    if recipe.hflip and recipe.augment != "strong":
+        raise ValueError(f"hflip mirrors volumes with augment strong only, got augment {recipe.augment or 'light'}")
     return VolumeBatches(
         cast(VolumeExamples, examples),
         preprocessing,
         accumulate=recipe.accumulate,
         seed=recipe.seed,
         augment=recipe.augment or "light",
+        hflip=recipe.hflip,
         sampler=recipe.sampler,
         **batch_options(recipe, world),
     )
