@@ -68,6 +68,16 @@ def run(fit_masks: Callable[..., Run], data: Path) -> Run:
 # What a run leaves behind
 
 
+def test_classes_named_after_sides_are_not_mirrored(fit_masks: Callable[..., Run], tmp_path: Path) -> None:
+    data = mask_data(tmp_path / "data", sizes=SIZES)
+    (data / "classes.txt").write_text("background\nleft ear\nright ear\n")
+    words = [*TINY, *FROM_NOTHING, "--updates", "1"]
+    found = fit_masks(data, *words)
+    assert found.recipe.hflip is False
+    assert any("no images: class names speak of sides  (--hflip to mirror them)" in text for text in found.result.notes)
+    assert fit_masks(data, *words, "--hflip").recipe.hflip is True
+
+
 def test_the_task_is_seen_and_everything_is_in_the_run_folder(run: Run) -> None:
     recipe, result = run.recipe, run.result
     assert recipe.task == result.task == "segment" and recipe.metric == "dice" and recipe.norm == "follow"

@@ -17,6 +17,7 @@ from hone.data.sides import tells_left_from_right
 from hone.recipe.cached import begin_training, is_cacheable, probe_data, probed_examples
 from hone.recipe.folds import out_of_fold
 from hone.recipe.job import Job
+from hone.recipe.own import OwnExamples
 from hone.recipe.start import probe_features
 from hone.transfer.probe import can_probe, head_features
 
@@ -33,26 +34,31 @@ def settle_mirroring(job: Job) -> None:
     lying on its side is a wrong example. A probe is fitted to some photos and asked about others, as they are and
     mirrored: if it is worse at the mirrored ones by more than chance would have it, photos stay as they are.
 
+    Clips, images with masks, and volumes go by the names of their classes alone.
+
     Args:
         job: with its model, before its first update; recipe, batches and remarks are changed, its weights are not.
     """
     recipe, splits = job.recipe, job.splits
-    if recipe.hflip is not None or type(splits.train) is not Examples or not _would_mirror(job):
+    if recipe.hflip is not None or isinstance(splits.train, OwnExamples) or not _would_mirror(job):
         return
     hflip, why = True, "class names speak of sides"
     if tells_left_from_right(splits.train.classes):
         hflip = False
+    elif type(splits.train) is not Examples:
+        return
     elif recipe.strategy in ("probe", "finetune") and job.target.origin and can_probe(job.model, splits.task):
         hflip, why = _by_probe(job)
     job.recipe = dataclasses.replace(recipe, hflip=hflip)
     if not hflip:
         job.train = job.kind.training_batches(job.recipe, splits.train, job.preprocessing, job.world)
-        job.remarks.append(("mirrored", f"no photos: {why}  (--hflip to mirror them)"))
+        job.remarks.append(("mirrored", f"no {splits.train.noun}: {why}  (--hflip to mirror them)"))
 
 
 def _would_mirror(job: Job) -> bool:
     recipe = job.recipe
-    augments = recipe.augment in ("light", "strong") and recipe.strategy != "probe"
+    strengths = ("strong",) if job.splits.task.endswith("volume") else ("light", "strong")
+    augments = recipe.augment in strengths and recipe.strategy != "probe"
     return augments or (bool(recipe.probe_views) and recipe.head == "probe")
 
 
